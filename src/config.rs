@@ -1,0 +1,207 @@
+//! The configuration as the agent uses it: checked, complete, in its final units.
+//!
+//! What the user writes (YAML, environment, flags) is read by the modules below this one; whoever holds a [`Config`] need
+//! not check anything again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that `kinetail run` needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where the checkpoint, the lock and the dead letters live.
+    pub state_dir: PathBuf,
+    /// Bytes of log data that may be in memory at once.
+    pub memory_limit: usize,
+    /// What is read.
+    pub sources: Vec<SourceConfig>,
+    /// Where it goes.
+    pub kinesis: KinesisConfig,
+    /// The admin server.
+    pub admin: AdminConfig,
+    /// How a stop is carried out.
+    pub shutdown: ShutdownConfig,
+    /// The agent's own log.
+    pub log: LogConfig,
+}
+
+/// One group of files that are read in the same way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceConfig {
+    /// The `source` label of metrics; unique.
+    pub name: String,
+    /// Globs.
+    pub paths: Vec<String>,
+    /// Where files are started that were there before the agent ever ran.
+    pub start_at: StartAt,
+    /// The longest line, without its newline, that stays whole.
+    pub max_line_bytes: usize,
+    /// What happens to longer ones.
+    pub long_lines: LongLines,
+    /// How a line becomes an event.
+    pub parse: Parse,
+    /// What happens to a line that the parser refuses.
+    pub on_parse_error: OnParseError,
+    /// What is added to each event.
+    pub add: AddFields,
+    /// How long a rotated file is still watched after its last growth.
+    pub rotate_wait: Duration,
+}
+
+/// Where a file is started that has no checkpoint when the agent starts for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StartAt {
+    /// At its first byte.
+    Beginning,
+    /// At its end: only what is written from now on.
+    End,
+}
+
+/// What happens to a line over `max_line_bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LongLines {
+    /// It becomes several events, each saying which part it is; nothing is lost.
+    Split,
+    /// Its beginning is kept, the rest is dropped and counted.
+    Truncate,
+}
+
+/// How a line becomes an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Parse {
+    /// The line's bytes are the event.
+    Raw,
+    /// The line is a JSON object.
+    Json,
+}
+
+/// What happens to a line that the parser refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnParseError {
+    /// It is sent as `{"message": line}`.
+    Keep,
+    /// It is dropped and counted.
+    Drop,
+    /// It is written to the dead-letter file and counted.
+    DeadLetter,
+}
+
+/// What is added to each event; an event's own field of the same name is replaced.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AddFields {
+    /// Fields with fixed values.
+    pub fields: BTreeMap<String, serde_json::Value>,
+    /// `host`: the machine's name.
+    pub host: bool,
+    /// `path`: the file's path.
+    pub path: bool,
+    /// `offset`: the byte in the file at which the line starts.
+    pub offset: bool,
+}
+
+/// Where events go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KinesisConfig {
+    /// The stream's name.
+    pub stream: String,
+    /// The region, if it is not left to the SDK's own chain.
+    pub region: Option<String>,
+    /// An endpoint in place of the region's.
+    pub endpoint: Option<String>,
+    /// PEM certificates that are trusted in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What a Kinesis record holds.
+    pub format: Format,
+    /// How records are spread over shards.
+    pub partition_key: PartitionKey,
+    /// When an aggregate is closed.
+    pub aggregate: AggregateConfig,
+    /// `PutRecords` requests under way at once.
+    pub max_in_flight_requests: usize,
+    /// How long one request may take before it counts as failed.
+    pub request_timeout: Duration,
+}
+
+/// What a Kinesis record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Many events in the KPL's aggregation format.
+    Kpl,
+    /// Many events, one a line.
+    Lines,
+    /// One event.
+    Single,
+}
+
+/// How records are spread over shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionKey {
+    /// A fresh key for each record: the best spread, no order.
+    Random,
+    /// One key per source file: its events stay in order.
+    Source,
+}
+
+/// When an aggregate is closed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateConfig {
+    /// Bytes, with the partition key, at which it is sent as soon as it can be.
+    pub target_bytes: usize,
+    /// The longest an event waits for others to fill its aggregate.
+    pub max_age: Duration,
+}
+
+/// The admin server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdminConfig {
+    /// Where it listens; none switches it off.
+    pub listen: Option<SocketAddr>,
+    /// The age of the oldest unsent event above which `/readyz` says no.
+    pub ready_max_age: Duration,
+}
+
+/// How a stop is carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShutdownConfig {
+    /// From the signal to the exit, at most.
+    pub timeout: Duration,
+}
+
+/// The agent's own log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogConfig {
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// How a message looks.
+    pub format: LogFormat,
+}
+
+/// A severity of the agent's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How a message of the agent's own log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
