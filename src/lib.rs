@@ -2,4 +2,11 @@
 //!
 //! The modules follow the data; ARCHITECTURE.md has the picture and the invariants.
 
+pub mod backoff;
+pub mod budget;
 pub mod config;
+pub mod event;
+pub mod frame;
+pub mod line;
+pub mod offsets;
+pub mod parse;

@@ -1,0 +1,304 @@
+//! What travels down the line: spans, batches and events. Plain data and its rendering; it reads no file and sends nothing.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::budget::Permit;
+
+/// One file as it was opened: a rotated file and its successor under the same path are two sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub u32);
+
+/// A byte range of one source. Spans are how an acknowledgement finds its way back to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The file.
+    pub source: SourceId,
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last.
+    pub end: u64,
+}
+
+/// Adds a span to a list, growing the last one where the two are adjacent: a list stays as long as it has holes, not events.
+pub fn join_span(spans: &mut Vec<Span>, next: Span) {
+    match spans.last_mut() {
+        Some(last) if last.source == next.source && last.end == next.start => last.end = next.end,
+        _ => spans.push(next),
+    }
+}
+
+/// Events that must arrive in the order they were read share a lane; a lane has one partition key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u32);
+
+/// The place of one event's bytes in its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRef {
+    /// The first byte, in the chunk or among the rendered bytes.
+    pub start: u32,
+    /// The byte after the last.
+    pub end: u32,
+    /// Whether the event was rendered; otherwise it is a range of the chunk as it was read.
+    pub rendered: bool,
+    /// Where the event's span ends in the file. It begins where the one before it ended.
+    pub span_end: u64,
+}
+
+/// A line that no event was made of and that goes to the dead-letter file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its bytes.
+    pub line: Vec<u8>,
+    /// Why, in the words of the `reason` label.
+    pub reason: &'static str,
+}
+
+/// What one read produced. It crosses from the reader to the sender once, with the memory it takes.
+#[derive(Debug)]
+pub struct Batch {
+    /// The file it was read from.
+    pub source: SourceId,
+    /// The ordering lane of the file.
+    pub lane: LaneId,
+    /// The partition key of the lane.
+    pub partition_key: Arc<str>,
+    /// The bytes as they were read.
+    pub chunk: Vec<u8>,
+    /// The bytes of events that are not ranges of the chunk.
+    pub rendered: Vec<u8>,
+    /// The events, in file order.
+    pub events: Vec<EventRef>,
+    /// Lines for the dead-letter file.
+    pub rejected: Vec<Rejected>,
+    /// The file's bytes that this batch accounts for: from here ...
+    pub start: u64,
+    /// ... to here.
+    pub end: u64,
+    /// When it was read.
+    pub read_at: Instant,
+    /// The memory it holds.
+    pub permit: Permit,
+}
+
+impl Batch {
+    /// The bytes of one event, without the newline that ends it.
+    pub fn bytes(&self, event: &EventRef) -> &[u8] {
+        let from = if event.rendered { &self.rendered } else { &self.chunk };
+        &from[event.start as usize..event.end as usize]
+    }
+
+    /// The span after the last event: lines of which no event was made.
+    pub fn rest(&self) -> Option<Span> {
+        let start = self.events.last().map_or(self.start, |e| e.span_end);
+        (start < self.end).then_some(Span { source: self.source, start, end: self.end })
+    }
+}
+
+/// A field's value: borrowed from the line wherever it can be.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    /// JSON as it stands in the line.
+    Raw(&'a str),
+    /// Text to be quoted.
+    Text(Cow<'a, str>),
+    /// A number.
+    Number(u64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// An ordered list of top-level fields.
+#[derive(Debug, Clone, Default)]
+pub struct Event<'a> {
+    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl<'a> Event<'a> {
+    /// The top-level fields of a JSON object; nothing nested is looked at but for its syntax.
+    pub fn from_json(line: &'a str) -> Result<Self, serde_json::Error> {
+        let mut de = serde_json::Deserializer::from_str(line);
+        let event = de.deserialize_map(Fields)?;
+        de.end()?;
+        Ok(event)
+    }
+
+    /// Sets a field: in its old place if it is there, at the end if it is not. A later duplicate of it goes away.
+    pub fn set(&mut self, name: &'a str, value: Value<'a>) {
+        let Some(at) = self.fields.iter().position(|(n, _)| n == name) else {
+            self.fields.push((Cow::Borrowed(name), value));
+            return;
+        };
+        self.fields[at].1 = value;
+        let mut index = 0;
+        self.fields.retain(|(n, _)| {
+            index += 1;
+            index - 1 <= at || n != name
+        });
+    }
+
+    /// Appends the event as a JSON object.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (i, (name, value)) in self.fields.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            write_text(name, out);
+            out.push(b':');
+            match value {
+                Value::Raw(json) => out.extend_from_slice(json.as_bytes()),
+                Value::Text(text) => write_text(text, out),
+                Value::Number(n) => write_number(*n, out),
+                Value::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Appends a JSON string.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a Vec takes every write, and every str is a JSON string");
+}
+
+/// Appends a JSON number.
+pub fn write_number(number: u64, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &number).expect("a Vec takes every write, and every u64 is a JSON number");
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Event<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
+        let mut fields = Vec::with_capacity(16);
+        while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+            fields.push((name, Value::Raw(value.get())));
+        }
+        Ok(Event { fields })
+    }
+}
+
+/// What a look at a line's top-level names found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// The object has no field.
+    pub empty: bool,
+    /// It has a field of one of the names that were asked for.
+    pub taken: bool,
+}
+
+/// Checks that a line is one JSON object, and whether a name at its top level is taken by its caller, in one pass.
+pub fn look_at(line: &str, taken: impl Fn(&str) -> bool) -> Result<Shape, serde_json::Error> {
+    let mut de = serde_json::Deserializer::from_str(line);
+    let shape = de.deserialize_map(Look(taken))?;
+    de.end()?;
+    Ok(shape)
+}
+
+struct Look<F>(F);
+
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Look<F> {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut shape = Shape { empty: true, taken: false };
+        while let Some(Key(name)) = map.next_key::<Key<'de>>()? {
+            map.next_value::<IgnoredAny>()?;
+            shape.empty = false;
+            shape.taken |= (self.0)(&name);
+        }
+        Ok(shape)
+    }
+}
+
+/// A field's name, borrowed unless it has escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(name.to_owned())))
+            }
+        }
+        de.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(event: &Event<'_>) -> String {
+        let mut out = Vec::new();
+        event.write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_stay_as_they_were_written() {
+        let line = r#"{"n": 1.50e3, "nested": {"a" : [1, 2]}, "t":"\u00e9"}"#;
+        let event = Event::from_json(line).unwrap();
+        assert_eq!(rendered(&event), r#"{"n":1.50e3,"nested":{"a" : [1, 2]},"t":"\u00e9"}"#);
+    }
+
+    #[test]
+    fn setting_a_field_replaces_every_field_of_that_name() {
+        let mut event = Event::from_json(r#"{"host":"a","x":1,"host":"b"}"#).unwrap();
+        event.set("host", Value::Text("c".into()));
+        event.set("offset", Value::Number(7));
+        assert_eq!(rendered(&event), r#"{"host":"c","x":1,"offset":7}"#);
+    }
+
+    #[test]
+    fn an_escaped_name_is_the_name_it_stands_for() {
+        assert_eq!(look_at(r#"{"h\u006fst":1}"#, |n| n == "host").unwrap(), Shape { empty: false, taken: true });
+        assert_eq!(look_at(r#"{"a":{"host":1}}"#, |n| n == "host").unwrap(), Shape { empty: false, taken: false });
+        assert_eq!(look_at(" { } ", |_| true).unwrap(), Shape { empty: true, taken: false });
+    }
+
+    #[test]
+    fn only_one_whole_object_is_an_event() {
+        for bad in ["", "1", "[]", "null", "{", "{}{}", r#"{"a":1} x"#, "{\"a\":\"\u{1}\"}"] {
+            assert!(look_at(bad, |_| true).is_err(), "{bad}");
+            assert!(Event::from_json(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn adjacent_spans_become_one() {
+        let span = |source, start, end| Span { source: SourceId(source), start, end };
+        let mut spans = Vec::new();
+        for next in [span(1, 0, 5), span(1, 5, 9), span(2, 9, 12), span(1, 9, 10), span(1, 11, 12)] {
+            join_span(&mut spans, next);
+        }
+        assert_eq!(spans, [span(1, 0, 9), span(2, 9, 12), span(1, 9, 10), span(1, 11, 12)]);
+    }
+}
