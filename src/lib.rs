@@ -7,6 +7,7 @@ pub mod budget;
 pub mod config;
 pub mod event;
 pub mod frame;
+pub mod kinesis;
 pub mod line;
 pub mod offsets;
 pub mod parse;

@@ -76,7 +76,6 @@ struct Part {
 /// How much of a line an event holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    Whole,
     Part { last: bool },
     Truncated,
 }
@@ -245,7 +244,6 @@ impl LineBuilder {
     fn render_cut(&self, line: &[u8], start: u64, extent: Extent, out: &mut Vec<u8>, invalid_utf8: &mut bool) {
         let text = |t: String| Value::Text(Cow::Owned(t));
         let marks = match extent {
-            Extent::Whole => vec![],
             Extent::Truncated => vec![("truncated", Value::Bool(true))],
             Extent::Part { last } => vec![
                 ("partial_message", text("true".to_owned())),
