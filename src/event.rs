@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::budget::Permit;
+use crate::line::Counts;
 
 /// One file as it was opened: a rotated file and its successor under the same path are two sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +65,10 @@ pub struct Rejected {
 pub struct Batch {
     /// The file it was read from.
     pub source: SourceId,
+    /// The name of the configured source that the file belongs to.
+    pub source_name: Arc<str>,
+    /// The name of the parser, as the label says it.
+    pub parser: &'static str,
     /// The ordering lane of the file.
     pub lane: LaneId,
     /// The partition key of the lane.
@@ -76,6 +81,8 @@ pub struct Batch {
     pub events: Vec<EventRef>,
     /// Lines for the dead-letter file.
     pub rejected: Vec<Rejected>,
+    /// What was seen while it was made.
+    pub counts: Counts,
     /// The file's bytes that this batch accounts for: from here ...
     pub start: u64,
     /// ... to here.

@@ -5,9 +5,11 @@
 pub mod backoff;
 pub mod budget;
 pub mod config;
+pub mod deadletter;
 pub mod event;
 pub mod frame;
 pub mod kinesis;
 pub mod line;
+pub mod metrics;
 pub mod offsets;
 pub mod parse;

@@ -1,0 +1,252 @@
+//! Every metric that the agent exposes, by name. Counters of the ledger change on one thread, that of the sender, so that they add up at
+//! every scrape: events = delivered + dropped + in flight.
+
+use prometheus::core::Collector as _;
+use prometheus::{
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Seconds from reading an event to its sequence number, and of one request: from a local stand-in to a stream that is far behind.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// The content type of the text format.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The metrics of one agent.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Bytes of files that were read.
+    pub read_bytes: IntCounterVec,
+    /// Lines that were read.
+    pub read_lines: IntCounterVec,
+    /// Bytes of files that were not read yet.
+    pub backlog_bytes: IntGaugeVec,
+    /// How long the oldest unsent event or unread byte has been waiting.
+    pub backlog_seconds: GaugeVec,
+    /// Files by state.
+    pub files: IntGaugeVec,
+    /// Rotations by kind.
+    pub rotations: IntCounterVec,
+    /// Events made of lines.
+    pub events: IntCounterVec,
+    /// Lines that a parser refused.
+    pub parse_errors: IntCounterVec,
+    /// Lines in which bytes were replaced.
+    pub invalid_utf8: IntCounterVec,
+    /// Lines over the limit.
+    pub long_lines: IntCounterVec,
+    /// Events that nobody gets.
+    pub dropped_events: IntCounterVec,
+    /// Bytes that nobody gets.
+    pub abandoned_bytes: IntCounterVec,
+    /// Events between the reader and their sequence numbers.
+    pub in_flight_events: IntGauge,
+    /// Memory in use.
+    pub buffer_bytes: IntGauge,
+    /// Memory that may be in use.
+    pub buffer_capacity_bytes: IntGauge,
+    /// Time that the reader waited for memory.
+    pub backpressure_seconds: prometheus::Counter,
+    /// Events that Kinesis took.
+    pub user_records: IntCounterVec,
+    /// Records that Kinesis took.
+    pub records: IntCounterVec,
+    /// Their bytes.
+    pub bytes: IntCounterVec,
+    /// What provisioned streams bill for them.
+    pub payload_units: IntCounterVec,
+    /// Requests that were sent.
+    pub requests: IntCounterVec,
+    /// Records that were refused, alone or with their request.
+    pub record_errors: IntCounterVec,
+    /// Records that a shard had no room for.
+    pub throttled_records: IntCounterVec,
+    /// Records that were sent again.
+    pub retries: IntCounter,
+    /// How long requests took.
+    pub put_duration: HistogramVec,
+    /// 1 while nothing goes through for this reason.
+    pub blocked: IntGaugeVec,
+    /// From reading to the sequence number.
+    pub delivery_latency: Histogram,
+    /// When Kinesis last took a record.
+    pub last_success: Gauge,
+    /// Since when the checkpoint on disk is what it is.
+    pub checkpoint_age: Gauge,
+    /// Checkpoints that could not be written.
+    pub checkpoint_errors: IntCounter,
+    /// How files are watched.
+    pub watch_mode: IntGaugeVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics of their own registry, all at zero.
+    #[expect(clippy::too_many_lines, reason = "one table: a name, a help text, the labels")]
+    pub fn new() -> Self {
+        let r = Registry::new();
+        let build_info = gauges(&r, "build_info", "The version that runs; always 1.", &["version"]);
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Self {
+            read_bytes: counters(&r, "source_read_bytes_total", "Bytes of files read.", &["source"]),
+            read_lines: counters(&r, "source_read_lines_total", "Lines read.", &["source"]),
+            backlog_bytes: gauges(&r, "source_backlog_bytes", "Bytes of files not read yet.", &["source"]),
+            backlog_seconds: float_gauges(
+                &r,
+                "source_backlog_seconds",
+                "How long the source has not been caught up with: the age of the oldest unsent event, or the time since the files' end was last reached.",
+                &["source"],
+            ),
+            files: gauges(&r, "source_files", "Files by state: live, draining, unreadable, ignored.", &["source", "state"]),
+            rotations: counters(&r, "file_rotations_total", "Rotations by kind: rename, delete, truncate.", &["kind"]),
+            events: counters(&r, "events_total", "Events made of lines.", &["source"]),
+            parse_errors: counters(&r, "parse_errors_total", "Lines that the parser refused.", &["parser"]),
+            invalid_utf8: counters(
+                &r,
+                "invalid_utf8_lines_total",
+                "Lines in which bytes that are not UTF-8 were replaced by U+FFFD.",
+                &["source"],
+            ),
+            long_lines: counters(&r, "long_lines_total", "Lines over max_line_bytes: split or truncated.", &["source", "action"]),
+            dropped_events: counters(&r, "dropped_events_total", "Events that are not delivered, by reason.", &["stage", "reason"]),
+            abandoned_bytes: counters(&r, "abandoned_bytes_total", "Bytes of files that are not delivered, by reason.", &["reason"]),
+            in_flight_events: gauge(&r, "in_flight_events", "Events read and neither delivered nor dropped."),
+            buffer_bytes: gauge(&r, "buffer_bytes", "Memory that log data takes."),
+            buffer_capacity_bytes: gauge(&r, "buffer_capacity_bytes", "Memory that log data may take (memory_limit)."),
+            backpressure_seconds: register(
+                &r,
+                prometheus::Counter::with_opts(opts("backpressure_seconds_total", "Time that reading waited for memory.")),
+            ),
+            user_records: counters(&r, "kinesis_user_records_total", "Events that Kinesis has acknowledged.", &["stream"]),
+            records: counters(&r, "kinesis_records_total", "Kinesis records acknowledged.", &["stream"]),
+            bytes: counters(&r, "kinesis_bytes_total", "Bytes of data and partition keys acknowledged.", &["stream"]),
+            payload_units: counters(
+                &r,
+                "kinesis_payload_units_total",
+                "PUT payload units (25 KiB, begun ones count) of the records acknowledged.",
+                &["stream"],
+            ),
+            requests: counters(&r, "kinesis_requests_total", "PutRecords requests that ended, with whatever outcome.", &["stream"]),
+            record_errors: counters(
+                &r,
+                "kinesis_record_errors_total",
+                "Kinesis records refused, alone or with their request, by error code.",
+                &["stream", "code"],
+            ),
+            throttled_records: counters(
+                &r,
+                "kinesis_throttled_records_total",
+                "Kinesis records that a shard had no room for.",
+                &["stream", "shard"],
+            ),
+            retries: register(&r, IntCounter::with_opts(opts("kinesis_retries_total", "Kinesis records sent again."))),
+            put_duration: register(
+                &r,
+                HistogramVec::new(
+                    HistogramOpts::new(name("kinesis_put_duration_seconds"), "How long PutRecords requests took.")
+                        .buckets(SECONDS.to_vec()),
+                    &["stream"],
+                ),
+            ),
+            blocked: gauges(&r, "kinesis_blocked", "1 while nothing can be delivered until somebody acts, by error code.", &["code"]),
+            delivery_latency: register(
+                &r,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        name("delivery_latency_seconds"),
+                        "From reading a record's oldest event to its sequence number.",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                ),
+            ),
+            last_success: register(
+                &r,
+                Gauge::with_opts(opts("last_success_timestamp_seconds", "When Kinesis last acknowledged a record; 0 if never.")),
+            ),
+            checkpoint_age: register(
+                &r,
+                Gauge::with_opts(opts("checkpoint_age_seconds", "For how long the checkpoint on disk has been behind; 0 if it is not.")),
+            ),
+            checkpoint_errors: register(
+                &r,
+                IntCounter::with_opts(opts("checkpoint_errors_total", "Checkpoints that could not be written.")),
+            ),
+            watch_mode: gauges(&r, "watch_mode", "How new files are noticed: notify (with a periodic scan) or poll.", &["mode"]),
+            registry: r,
+        }
+    }
+
+    /// The text format, version 0.0.4.
+    pub fn render(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            // The encoder fails on a metric without a name or samples; neither can be registered.
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        out
+    }
+
+    /// The sum over all series of a counter.
+    pub fn total(counter: &IntCounterVec) -> u64 {
+        let families = counter.collect();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters hold whole numbers below 2^53")]
+        families.iter().flat_map(|f| f.get_metric()).map(|m| m.get_counter().get_value() as u64).sum()
+    }
+}
+
+fn name(name: &str) -> String {
+    format!("kinetail_{name}")
+}
+
+fn opts(metric: &str, help: &str) -> Opts {
+    Opts::new(name(metric), help)
+}
+
+/// Names are constants of this file; a test builds the whole table, so a bad or a doubled one never ships.
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let metric = made.expect("names and labels of metrics are valid");
+    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
+    metric
+}
+
+fn counters(r: &Registry, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(r, IntCounterVec::new(opts(metric, help), labels))
+}
+
+fn gauges(r: &Registry, metric: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(r, IntGaugeVec::new(opts(metric, help), labels))
+}
+
+fn float_gauges(r: &Registry, metric: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    register(r, GaugeVec::new(opts(metric, help), labels))
+}
+
+fn gauge(r: &Registry, metric: &str, help: &str) -> IntGauge {
+    register(r, IntGauge::with_opts(opts(metric, help)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_and_renders() {
+        let metrics = Metrics::new();
+        metrics.events.with_label_values(&["a"]).inc_by(2);
+        metrics.events.with_label_values(&["b"]).inc_by(3);
+        assert_eq!(Metrics::total(&metrics.events), 5);
+        let text = String::from_utf8(metrics.render()).unwrap();
+        assert!(text.contains("kinetail_events_total{source=\"a\"} 2\n"));
+        assert!(text.contains("kinetail_build_info{version=\""));
+        for line in text.lines().filter(|l| !l.starts_with('#')) {
+            assert!(line.starts_with("kinetail_"), "{line}");
+        }
+    }
+}
