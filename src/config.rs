@@ -3,6 +3,7 @@
 //! What the user writes (YAML, environment, flags) is read by the modules below this one; whoever holds a [`Config`] need
 //! not check anything again.
 
+mod effective;
 mod layers;
 mod limits;
 mod mask;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use effective::Effective;
 pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
 pub use problem::{Place, Problem, Problems};
