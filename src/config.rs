@@ -3,10 +3,29 @@
 //! What the user writes (YAML, environment, flags) is read by the modules below this one; whoever holds a [`Config`] need
 //! not check anything again.
 
+mod effective;
+mod layers;
+mod limits;
+mod mask;
+mod problem;
+mod raw;
+mod resolve;
+mod schema;
+mod tree;
+mod walk;
+mod yaml;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use effective::Effective;
+pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
+pub use mask::mask_url;
+pub use problem::{Place, Problem, Problems};
+pub use schema::{Setting, schema, settings};
 
 /// Everything that `kinetail run` needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +44,27 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// The agent's own log.
     pub log: LogConfig,
+}
+
+impl Config {
+    /// Reads and checks everything; all that is wrong is reported at once.
+    pub fn load(sources: &Layers) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let settings = settings();
+        let Some(root) = layers::merge(sources, &settings, &mut problems) else { return Err(Problems::new(problems)) };
+        let mut walked = walk::walk(&schema(), &settings, &root, &mut problems);
+        let raw = match serde_json::from_value(walked.value.take()) {
+            Ok(raw) => raw,
+            // The schema is made from these types, so that this is a mistake of ours; it is a problem all the same.
+            Err(error) => {
+                let message = format!("the document cannot be read: {error}");
+                problems.push(Problem { place: root.place, field: String::new(), message });
+                return Err(Problems::new(problems));
+            }
+        };
+        let config = resolve::resolve(raw, walked, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
+    }
 }
 
 /// One group of files that are read in the same way.
@@ -106,7 +146,7 @@ pub struct AddFields {
 }
 
 /// Where events go.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct KinesisConfig {
     /// The stream's name.
     pub stream: String,
@@ -126,6 +166,23 @@ pub struct KinesisConfig {
     pub max_in_flight_requests: usize,
     /// How long one request may take before it counts as failed.
     pub request_timeout: Duration,
+}
+
+impl fmt::Debug for KinesisConfig {
+    /// An endpoint can hold a password, which has no place in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KinesisConfig")
+            .field("stream", &self.stream)
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint.as_deref().map(mask_url))
+            .field("ca_file", &self.ca_file)
+            .field("format", &self.format)
+            .field("partition_key", &self.partition_key)
+            .field("aggregate", &self.aggregate)
+            .field("max_in_flight_requests", &self.max_in_flight_requests)
+            .field("request_timeout", &self.request_timeout)
+            .finish()
+    }
 }
 
 /// What a Kinesis record holds.

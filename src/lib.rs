@@ -4,12 +4,16 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod deadletter;
 pub mod event;
 pub mod frame;
 pub mod kinesis;
 pub mod line;
+pub mod log;
 pub mod metrics;
 pub mod offsets;
 pub mod parse;
+pub mod source;

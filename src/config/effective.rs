@@ -1,0 +1,102 @@
+//! The configuration in effect, as a document that gives the same one again, but for the secrets, which are masked.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+use super::limits::{ADMIN_OFF, Time};
+use super::mask::mask_url;
+use super::resolve::shown_size;
+use super::{Config, KinesisConfig, SourceConfig};
+
+/// Shows a configuration in effect.
+#[derive(Debug)]
+pub struct Effective<'a>(&'a Config);
+
+impl Config {
+    /// The configuration as a YAML document with every default written out and secrets masked.
+    pub fn effective(&self) -> Effective<'_> {
+        Effective(self)
+    }
+}
+
+impl Display for Effective<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(config) = self;
+        writeln!(f, "state_dir: {}", text(&config.state_dir.to_string_lossy()))?;
+        writeln!(f, "memory_limit: {}", shown_size(config.memory_limit))?;
+        writeln!(f, "sources:")?;
+        for source in &config.sources {
+            write_source(f, source)?;
+        }
+        write_kinesis(f, &config.kinesis)?;
+        writeln!(f, "admin:")?;
+        match config.admin.listen {
+            Some(address) => writeln!(f, "  listen: {}", text(&address.to_string()))?,
+            None => writeln!(f, "  listen: {}", text(ADMIN_OFF))?,
+        }
+        writeln!(f, "  ready_max_age: {}", Time(config.admin.ready_max_age))?;
+        writeln!(f, "shutdown:")?;
+        writeln!(f, "  timeout: {}", Time(config.shutdown.timeout))?;
+        writeln!(f, "log:")?;
+        writeln!(f, "  level: {}", word(&config.log.level))?;
+        write!(f, "  format: {}", word(&config.log.format))
+    }
+}
+
+fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Result {
+    writeln!(f, "  - name: {}", text(&source.name))?;
+    writeln!(f, "    paths:")?;
+    for path in &source.paths {
+        writeln!(f, "      - {}", text(path))?;
+    }
+    writeln!(f, "    start_at: {}", word(&source.start_at))?;
+    writeln!(f, "    max_line_bytes: {}", shown_size(source.max_line_bytes))?;
+    writeln!(f, "    long_lines: {}", word(&source.long_lines))?;
+    writeln!(f, "    parse: {}", word(&source.parse))?;
+    writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
+    writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;
+    writeln!(f, "    add:")?;
+    writeln!(f, "      host: {}", source.add.host)?;
+    writeln!(f, "      path: {}", source.add.path)?;
+    writeln!(f, "      offset: {}", source.add.offset)?;
+    // JSON is YAML, so that values of any kind need no writer of their own.
+    writeln!(f, "      fields: {}", json(&source.add.fields))
+}
+
+fn write_kinesis(f: &mut fmt::Formatter<'_>, kinesis: &KinesisConfig) -> fmt::Result {
+    writeln!(f, "kinesis:")?;
+    writeln!(f, "  stream: {}", text(&kinesis.stream))?;
+    writeln!(f, "  region: {}", optional(kinesis.region.as_deref()))?;
+    writeln!(f, "  endpoint: {}", optional(kinesis.endpoint.as_deref().map(mask_url).as_deref()))?;
+    writeln!(f, "  ca_file: {}", optional(kinesis.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref()))?;
+    writeln!(f, "  format: {}", word(&kinesis.format))?;
+    writeln!(f, "  partition_key: {}", word(&kinesis.partition_key))?;
+    writeln!(f, "  max_in_flight_requests: {}", kinesis.max_in_flight_requests)?;
+    writeln!(f, "  request_timeout: {}", Time(kinesis.request_timeout))?;
+    writeln!(f, "  aggregate:")?;
+    writeln!(f, "    target_bytes: {}", shown_size(kinesis.aggregate.target_bytes))?;
+    writeln!(f, "    max_age: {}", Time(kinesis.aggregate.max_age))
+}
+
+/// A word of an enumeration.
+fn word(value: &impl Serialize) -> String {
+    json(value).trim_matches('"').to_owned()
+}
+
+fn optional(value: Option<&str>) -> String {
+    value.map_or_else(|| "null".to_owned(), text)
+}
+
+/// Text, quoted unless nothing in it can mean anything else in YAML.
+fn text(text: &str) -> String {
+    let is_harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+    let is_word =
+        !matches!(text.to_ascii_lowercase().as_str(), "null" | "true" | "false" | "yes" | "no" | "on" | "off");
+    if begins_well && is_word && text.chars().all(is_harmless) { text.to_owned() } else { json(&text) }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("settings are plain data with text keys")
+}

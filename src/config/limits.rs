@@ -1,0 +1,202 @@
+//! The defaults and limits of every setting, each in this one place, with its unit and its reason.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{Format, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const TIB: u64 = 1024 * GIB;
+
+/// The range and default of a setting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range<T> {
+    pub(super) min: T,
+    pub(super) default: T,
+    pub(super) max: T,
+}
+
+/// Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Size(pub(super) u64);
+
+/// A length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Time(pub(super) Duration);
+
+/// Bytes of log data in memory. The default holds over a hundred full aggregates, more than the requests under way can
+/// carry, and leaves a sidecar below 24 MiB in all. Less than the smallest could not hold one large line; more than the
+/// largest is a slip of the unit.
+pub(super) const MEMORY_LIMIT: Range<Size> = Range { min: Size(MIB), default: Size(8 * MIB), max: Size(TIB) };
+
+/// Bytes of a line. The largest is the largest record that a stream can be set to take.
+pub(super) const MAX_LINE_BYTES: Range<Size> = Range { min: Size(KIB), default: Size(MIB), max: Size(10 * MIB) };
+
+/// Bytes of an aggregate. The default is two of the 25 KiB units that `PutRecords` is billed in, and what the KPL packs to.
+pub(super) const TARGET_BYTES: Range<Size> = Range { min: Size(KIB), default: Size(50 * KIB), max: Size(10 * MIB) };
+
+/// How long an event waits for company. The default is the KPL's `RecordMaxBufferedTime`.
+pub(super) const MAX_AGE: Range<Time> = Range { min: millis(0), default: millis(100), max: secs(60) };
+
+/// How long a rotated file is watched on. The default outlasts a writer that reopens its log upon a signal.
+pub(super) const ROTATE_WAIT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
+
+/// How long a request may take. A full request is 10 MiB, which a slow link carries in some seconds.
+pub(super) const REQUEST_TIMEOUT: Range<Time> = Range { min: millis(100), default: secs(10), max: secs(300) };
+
+/// The age of the oldest unsent event at which readiness ends; several throttled seconds are normal operation.
+pub(super) const READY_MAX_AGE: Range<Time> = Range { min: secs(1), default: secs(60), max: secs(24 * 3600) };
+
+/// From the signal to the exit. The default leaves five of the 30 seconds that Kubernetes and ECS grant before they kill.
+pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(25), max: secs(3600) };
+
+/// Requests under way. Four full ones of the default aggregates keep several shards busy over any usual round trip.
+pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 4, max: 64 };
+
+/// Characters of a stream's name: the service's own limit.
+pub(super) const MAX_STREAM_CHARS: usize = 128;
+
+/// Characters of a source's name, which is a label of every metric about it.
+pub(super) const MAX_SOURCE_NAME_CHARS: usize = 128;
+
+/// Where the state lives: the directory that the file hierarchy standard has for it.
+pub(super) const STATE_DIR: &str = "/var/lib/kinetail";
+
+/// The address of the admin server: every interface, since the scraper and the kubelet come from outside of the pod, and
+/// the port that OpenTelemetry's Prometheus exporters listen on.
+pub(super) const ADMIN_LISTEN: &str = "0.0.0.0:9464";
+
+/// What switches the admin server off.
+pub(super) const ADMIN_OFF: &str = "off";
+
+/// The name of the first source that has none; the next is `files-2`.
+pub(super) const SOURCE_NAME: &str = "files";
+
+/// Where a file starts at first: at its beginning, or what was logged before the agent came up would be lost.
+pub(super) const START_AT: StartAt = StartAt::Beginning;
+
+/// What happens to a long line: nothing of it is lost.
+pub(super) const LONG_LINES: LongLines = LongLines::Split;
+
+/// How a line becomes an event: as it is, which cannot fail.
+pub(super) const PARSE: Parse = Parse::Raw;
+
+/// What happens to a line that the parser refuses: nothing of it is lost.
+pub(super) const ON_PARSE_ERROR: OnParseError = OnParseError::Keep;
+
+/// What a record holds: aggregates, which cost a fraction of single events.
+pub(super) const FORMAT: Format = Format::Kpl;
+
+/// How records are spread: evenly.
+pub(super) const PARTITION_KEY: PartitionKey = PartitionKey::Random;
+
+/// The level of the agent's own log: what an operator acts on, and how it started and stopped.
+pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
+
+/// The look of the agent's own log: it is read with `kubectl logs` first.
+pub(super) const LOG_FORMAT: LogFormat = LogFormat::Text;
+
+const fn millis(millis: u64) -> Time {
+    Time(Duration::from_millis(millis))
+}
+
+const fn secs(secs: u64) -> Time {
+    Time(Duration::from_secs(secs))
+}
+
+impl fmt::Display for Size {
+    /// Exactly, in the largest unit that divides it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, name) in [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
+                return write!(f, "{}{name}", self.0 / unit);
+            }
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+/// What a setting's text can be read as.
+pub(super) trait Quantity: Copy + Ord + fmt::Display {
+    /// What it is called in a message.
+    const NOUN: &'static str;
+
+    /// The quantity that a text says.
+    fn parse(text: &str) -> Option<Self>;
+
+    /// The question that helps with a text that could not be read.
+    fn hint(_text: &str) -> String {
+        String::new()
+    }
+}
+
+impl Quantity for Size {
+    const NOUN: &'static str = "a size";
+
+    fn parse(text: &str) -> Option<Self> {
+        // The crate takes a lone unit-less fraction as bytes, and rounds.
+        text.parse::<ByteSize>().ok().map(|size| Self(size.as_u64()))
+    }
+}
+
+impl Quantity for Time {
+    const NOUN: &'static str = "a time";
+
+    fn parse(text: &str) -> Option<Self> {
+        humantime::parse_duration(text).ok().map(Self)
+    }
+
+    fn hint(text: &str) -> String {
+        if text.parse::<u64>().is_ok() { format!(" (did you mean \"{text}s\"?)") } else { String::new() }
+    }
+}
+
+impl Quantity for u64 {
+    const NOUN: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl<T: Quantity> Range<T> {
+    /// What is allowed, for people.
+    pub(super) fn allowed(&self) -> String {
+        format!("{} from {} to {}, such as {}", T::NOUN, self.min, self.max, self.default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        for bytes in [0, 1, 1023, 1024, 51_200, 1_048_576, 1_048_577, 8 * MIB, 3 * GIB, TIB] {
+            assert_eq!(Size::parse(&Size(bytes).to_string()), Some(Size(bytes)));
+        }
+        for time in [millis(0), millis(1), millis(1500), secs(60), secs(3601), secs(100_000)] {
+            assert_eq!(Time::parse(&time.to_string()), Some(time));
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_in_many_ways() {
+        for (text, bytes) in [("8MiB", 8 * MIB), ("8388608", 8 * MIB), ("50KB", 50_000), ("50 KiB", 51_200)] {
+            assert_eq!(Size::parse(text), Some(Size(bytes)), "{text}");
+        }
+        for text in ["", "many", "-1", "8MB3", "8 m i b", "NaN"] {
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The configuration as it is written: every setting with its shape and meaning, nothing checked beyond the shape.
+//!
+//! The JSON Schema, the checks of the document, the environment variables, the flags and the README's table all come from
+//! these types. The extensions are: `x-env` and `x-flag`, where else it can be set; `x-allowed`, what it can be, where the
+//! schema's own words do not say it for people.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::limits;
+use super::{Format, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+
+/// The settings of kinetail.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    /// The directory of the checkpoint, the lock and the dead letters; has to survive a restart for nothing to be read
+    /// twice. An absolute path. (Vector: `data_dir`; Fluent Bit: `DB`.)
+    #[schemars(extend(
+        "default" = limits::STATE_DIR, "x-env" = "KINETAIL_STATE_DIR", "x-flag" = "state-dir",
+        "x-allowed" = "an absolute path"
+    ))]
+    pub(super) state_dir: Option<String>,
+    /// Log data that may be in memory at once, read and not yet taken by Kinesis; when it is reached, reading waits. A size.
+    /// (Fluent Bit: `Mem_Buf_Limit`; Vector: `buffer.max_size`.)
+    #[schemars(extend(
+        "default" = limits::MEMORY_LIMIT.default.to_string(), "x-env" = "KINETAIL_MEMORY_LIMIT",
+        "x-allowed" = limits::MEMORY_LIMIT.allowed()
+    ))]
+    pub(super) memory_limit: Option<Amount>,
+    /// What is read: groups of files that are treated alike.
+    #[schemars(extend("x-allowed" = "a list of sources"))]
+    pub(super) sources: Option<Vec<RawSource>>,
+    /// Where it goes.
+    pub(super) kinesis: Option<RawKinesis>,
+    /// The server of metrics and health.
+    pub(super) admin: Option<RawAdmin>,
+    /// How a stop is carried out.
+    pub(super) shutdown: Option<RawShutdown>,
+    /// The agent's own log, on stderr.
+    pub(super) log: Option<RawLog>,
+}
+
+/// A group of files that are read in the same way.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSource {
+    /// The `source` label of metrics; unique. The second source without a name is `files-2`.
+    #[schemars(extend(
+        "default" = limits::SOURCE_NAME, "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
+    ))]
+    pub(super) name: Option<String>,
+    /// The files, as globs of absolute paths; as a variable or flag separated by commas, and for the only source. Required.
+    /// (Fluent Bit: `Path`; Vector: `include`.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_PATHS", "x-flag" = "paths", "x-allowed" = "globs of absolute paths, such as /var/log/app/*.log"
+    ))]
+    pub(super) paths: Option<Vec<String>>,
+    /// Where a file starts that was there before the agent ever ran; as a variable or flag in every source. (Fluent Bit:
+    /// `Read_from_Head`; Vector: `read_from`.)
+    #[schemars(extend("default" = limits::START_AT, "x-env" = "KINETAIL_START_AT", "x-flag" = "start-at"))]
+    pub(super) start_at: Option<StartAt>,
+    /// The longest line, without its newline, that stays whole. A size. (Fluent Bit: `Buffer_Max_Size`; Vector:
+    /// `max_line_bytes`.)
+    #[schemars(extend(
+        "default" = limits::MAX_LINE_BYTES.default.to_string(), "x-allowed" = limits::MAX_LINE_BYTES.allowed()
+    ))]
+    pub(super) max_line_bytes: Option<Amount>,
+    /// What happens to longer lines: `split` makes several events of one, `truncate` drops its end and counts it. (Fluent
+    /// Bit: `Skip_Long_Lines`.)
+    #[schemars(extend("default" = limits::LONG_LINES))]
+    pub(super) long_lines: Option<LongLines>,
+    /// How a line becomes an event; as a variable or flag in every source. (Fluent Bit: `Parser`; Vector: `parse_json`.)
+    #[schemars(extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse"))]
+    pub(super) parse: Option<Parse>,
+    /// What happens to a line that the parser refuses: `keep` sends it as `{"message": line}`, `drop` counts it,
+    /// `dead_letter` writes it to a file in `state_dir`.
+    #[schemars(extend("default" = limits::ON_PARSE_ERROR))]
+    pub(super) on_parse_error: Option<OnParseError>,
+    /// How long a rotated file is still watched after its last growth. A time. (Fluent Bit: `Rotate_Wait`; Vector:
+    /// `rotate_wait_secs`.)
+    #[schemars(extend(
+        "default" = limits::ROTATE_WAIT.default.to_string(), "x-allowed" = limits::ROTATE_WAIT.allowed()
+    ))]
+    pub(super) rotate_wait: Option<Amount>,
+    /// What is added to each event; an event's own field of the same name is replaced.
+    pub(super) add: Option<RawAdd>,
+}
+
+/// What is added to each event.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAdd {
+    /// Whether `host`, the machine's name, is added. (Vector: `host_key`.)
+    #[schemars(extend("default" = false))]
+    pub(super) host: Option<bool>,
+    /// Whether `path`, the file's path, is added. (Fluent Bit: `Path_Key`; Vector: `file_key`.)
+    #[schemars(extend("default" = false))]
+    pub(super) path: Option<bool>,
+    /// Whether `offset`, the byte in the file at which the line starts, is added. (Fluent Bit: `Offset_Key`; Vector:
+    /// `offset_key`.)
+    #[schemars(extend("default" = false))]
+    pub(super) offset: Option<bool>,
+    /// Fields with fixed values of any kind, such as `env: prod`. (Fluent Bit: `record_modifier`.)
+    #[schemars(extend("x-allowed" = "a mapping of names and values"))]
+    pub(super) fields: Option<BTreeMap<String, Value>>,
+}
+
+/// Where events go.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawKinesis {
+    /// The stream's name. Required. (Fluent Bit: `stream`; Vector: `stream_name`.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_STREAM", "x-flag" = "stream",
+        "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
+    ))]
+    pub(super) stream: Option<String>,
+    /// The stream's region, such as `eu-west-1`; by default the variable `AWS_REGION`, and then what the AWS SDK finds.
+    #[schemars(extend("x-env" = "KINETAIL_REGION", "x-flag" = "region", "x-allowed" = "a region, such as eu-west-1"))]
+    pub(super) region: Option<String>,
+    /// An endpoint in place of the region's, such as a VPC endpoint or `kinetail local`. A URL.
+    #[schemars(extend(
+        "x-env" = "KINETAIL_ENDPOINT", "x-flag" = "endpoint",
+        "x-allowed" = "an http or https URL, such as https://kinesis.example.com:4567"
+    ))]
+    pub(super) endpoint: Option<String>,
+    /// A file of PEM certificates that are trusted in place of the system's, for a private endpoint. An absolute path.
+    /// (Fluent Bit: `tls.ca_file`; Vector: `tls.ca_file`.)
+    #[schemars(extend("x-env" = "KINETAIL_CA_FILE", "x-allowed" = "an absolute path"))]
+    pub(super) ca_file: Option<String>,
+    /// What a Kinesis record holds: `kpl` the KPL's aggregates, `lines` events with a newline after each, `single` one event.
+    #[schemars(extend("default" = limits::FORMAT, "x-env" = "KINETAIL_FORMAT", "x-flag" = "format"))]
+    pub(super) format: Option<Format>,
+    /// How records are spread over shards: `random` evenly, `source` so that a file's events stay in order. (Vector:
+    /// `partition_key_field`.)
+    #[schemars(extend(
+        "default" = limits::PARTITION_KEY, "x-env" = "KINETAIL_PARTITION_KEY", "x-flag" = "partition-key"
+    ))]
+    pub(super) partition_key: Option<PartitionKey>,
+    /// `PutRecords` requests under way at once. A whole number. (Vector: `request.concurrency`; KPL: `MaxConnections`.)
+    #[schemars(
+        with = "Option<u64>",
+        extend(
+            "default" = limits::MAX_IN_FLIGHT_REQUESTS.default,
+            "x-allowed" = limits::MAX_IN_FLIGHT_REQUESTS.allowed()
+        )
+    )]
+    pub(super) max_in_flight_requests: Option<Amount>,
+    /// How long a request may take before it counts as failed and is sent again. A time. (Vector: `request.timeout_secs`;
+    /// KPL: `RequestTimeout`.)
+    #[schemars(extend(
+        "default" = limits::REQUEST_TIMEOUT.default.to_string(), "x-allowed" = limits::REQUEST_TIMEOUT.allowed()
+    ))]
+    pub(super) request_timeout: Option<Amount>,
+    /// When an aggregate is closed and sent.
+    pub(super) aggregate: Option<RawAggregate>,
+}
+
+/// When an aggregate is closed and sent.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAggregate {
+    /// The size, with the partition key, at which it is sent as soon as it can be. A size. (KPL: `AggregationMaxSize`.)
+    #[schemars(extend(
+        "default" = limits::TARGET_BYTES.default.to_string(), "x-allowed" = limits::TARGET_BYTES.allowed()
+    ))]
+    pub(super) target_bytes: Option<Amount>,
+    /// The longest an event waits for others to fill its aggregate. A time. (KPL: `RecordMaxBufferedTime`; Fluent Bit:
+    /// `Flush`; Vector: `batch.timeout_secs`.)
+    #[schemars(extend(
+        "default" = limits::MAX_AGE.default.to_string(), "x-env" = "KINETAIL_MAX_AGE",
+        "x-allowed" = limits::MAX_AGE.allowed()
+    ))]
+    pub(super) max_age: Option<Amount>,
+}
+
+/// The server of metrics and health.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAdmin {
+    /// The address and port it listens on, or `off`. (Fluent Bit: `HTTP_Listen`, `HTTP_Port`; Vector: `api.address`.)
+    #[schemars(extend(
+        "default" = limits::ADMIN_LISTEN, "x-env" = "KINETAIL_ADMIN_LISTEN",
+        "x-allowed" = "an IP address and port, such as 0.0.0.0:9464, or off"
+    ))]
+    pub(super) listen: Option<String>,
+    /// The age of the oldest unsent event above which `/readyz` says no. A time.
+    #[schemars(extend(
+        "default" = limits::READY_MAX_AGE.default.to_string(), "x-allowed" = limits::READY_MAX_AGE.allowed()
+    ))]
+    pub(super) ready_max_age: Option<Amount>,
+}
+
+/// How a stop is carried out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawShutdown {
+    /// From the signal to the exit, at most; what is not sent by then is read again at the next start. A time, shorter than
+    /// the platform's own. (Fluent Bit: `Grace`; Vector: `--graceful-shutdown-limit-secs`.)
+    #[schemars(extend(
+        "default" = limits::SHUTDOWN_TIMEOUT.default.to_string(), "x-allowed" = limits::SHUTDOWN_TIMEOUT.allowed()
+    ))]
+    pub(super) timeout: Option<Amount>,
+}
+
+/// The agent's own log, on stderr.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    /// The least severe level that is written; as a variable or flag `level` or `level,format`. (Fluent Bit: `Log_Level`;
+    /// Vector: `VECTOR_LOG`.)
+    #[schemars(extend("default" = limits::LOG_LEVEL, "x-env" = "KINETAIL_LOG", "x-flag" = "log"))]
+    pub(super) level: Option<LogLevel>,
+    /// How a message looks: `text` for people, `json` one object a line; as a variable or flag the part after the comma.
+    /// (Vector: `VECTOR_LOG_FORMAT`.)
+    #[schemars(extend("default" = limits::LOG_FORMAT, "x-env" = "KINETAIL_LOG", "x-flag" = "log"))]
+    pub(super) format: Option<LogFormat>,
+}
+
+/// A size, a time or a number as it was written: `8MiB`, `8388608`, `100ms`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Amount(pub(super) Value);
+
+impl JsonSchema for Amount {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "integer"] })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}

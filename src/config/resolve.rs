@@ -1,0 +1,361 @@
+//! Raw → [`Config`]: what the values mean, in their final units, with every problem of meaning. Not their shape.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::limits::{self, Quantity, Range, Size};
+use super::mask::{mask_url, quoted};
+use super::problem::{Place, Problem};
+use super::raw::{Amount, RawAdd, RawAdmin, RawAggregate, RawConfig, RawKinesis, RawLog, RawShutdown, RawSource};
+use super::walk::Walked;
+use super::{AddFields, AdminConfig, AggregateConfig, Config, KinesisConfig, LogConfig, ShutdownConfig, SourceConfig};
+
+/// The configuration; it is only good if no problem was added.
+pub(super) fn resolve(raw: RawConfig, walked: Walked, problems: &mut Vec<Problem>) -> Config {
+    let mut resolver = Resolver { places: walked.places, bad: walked.bad, problems };
+    let config = Config {
+        state_dir: resolver.directory("state_dir", raw.state_dir.as_deref().unwrap_or(limits::STATE_DIR)),
+        memory_limit: resolver.size("memory_limit", raw.memory_limit, &limits::MEMORY_LIMIT),
+        sources: resolver.sources(raw.sources.unwrap_or_default()),
+        kinesis: resolver.kinesis(raw.kinesis.unwrap_or_default()),
+        admin: resolver.admin(raw.admin.unwrap_or_default()),
+        shutdown: resolver.shutdown(raw.shutdown.unwrap_or_default()),
+        log: log(&raw.log.unwrap_or_default()),
+    };
+    resolver.relations(&config);
+    config
+}
+
+fn log(raw: &RawLog) -> LogConfig {
+    LogConfig { level: raw.level.unwrap_or(limits::LOG_LEVEL), format: raw.format.unwrap_or(limits::LOG_FORMAT) }
+}
+
+struct Resolver<'a> {
+    places: BTreeMap<String, Place>,
+    bad: BTreeSet<String>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    fn report(&mut self, path: &str, message: String) {
+        let place = self.places.get(path).cloned().unwrap_or(Place::Unset);
+        self.bad.insert(path.to_owned());
+        self.problems.push(Problem { place, field: path.to_owned(), message });
+    }
+
+    /// Whether a problem of this field, or of what it is a part of, was reported.
+    fn is_bad(&self, path: &str) -> bool {
+        let is_within = |outer: &String| {
+            outer.is_empty()
+                || path.strip_prefix(outer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.bad.iter().any(is_within)
+    }
+
+    /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
+    fn missing(&mut self, path: &str, help: &str) {
+        if self.is_bad(path) {
+            return;
+        }
+        let mut outer = Some(path);
+        let mut place = Place::Unset;
+        while let Some(name) = outer {
+            if let Some(found @ Place::Line { .. }) = self.places.get(name) {
+                place = found.clone();
+                break;
+            }
+            outer = if name.is_empty() {
+                None
+            } else {
+                Some(name.rsplit_once(['.', '[']).map_or("", |(before, _)| before))
+            };
+        }
+        self.bad.insert(path.to_owned());
+        self.problems.push(Problem { place, field: path.to_owned(), message: format!("is required; {help}") });
+    }
+
+    fn amount<T: Quantity>(&mut self, path: &str, raw: Option<Amount>, range: &Range<T>) -> T {
+        let Some(Amount(value)) = raw else { return range.default };
+        let (text, shown) = match &value {
+            serde_json::Value::String(text) => (text.trim().to_owned(), quoted(text)),
+            other => (other.to_string(), other.to_string()),
+        };
+        let allowed = range.allowed();
+        let message = match T::parse(&text) {
+            Some(amount) if amount < range.min => format!("{shown} is too small; allowed: {allowed}"),
+            Some(amount) if amount > range.max => format!("{shown} is too large; allowed: {allowed}"),
+            Some(amount) => return amount,
+            None => format!("{shown} is not {}; allowed: {allowed}{}", T::NOUN, T::hint(&text)),
+        };
+        self.report(path, message);
+        range.default
+    }
+
+    fn size(&mut self, path: &str, raw: Option<Amount>, range: &Range<Size>) -> usize {
+        let size = self.amount(path, raw, range);
+        usize::try_from(size.0).unwrap_or_else(|_| {
+            self.report(path, format!("{size} is more than this machine can address"));
+            usize::MAX
+        })
+    }
+
+    fn directory(&mut self, path: &str, value: &str) -> PathBuf {
+        if value.is_empty() {
+            self.report(path, "is empty; allowed: an absolute path".to_owned());
+        } else if !Path::new(value).is_absolute() {
+            let message = format!(
+                "{} is a relative path, which means another place wherever kinetail is started; write it from the root, \
+                 such as \"/{}\"",
+                quoted(value),
+                value.trim_start_matches("./")
+            );
+            self.report(path, message);
+        }
+        PathBuf::from(value)
+    }
+
+    fn sources(&mut self, raw: Vec<RawSource>) -> Vec<SourceConfig> {
+        if raw.is_empty() {
+            self.missing("sources", "name the files to read: in the document, with KINETAIL_PATHS or with --paths");
+        }
+        let names = self.names(&raw);
+        let mut sources = Vec::new();
+        for (index, (source, name)) in raw.into_iter().zip(names).enumerate() {
+            let source = self.source(&format!("sources[{index}]"), source, name);
+            sources.push(source);
+        }
+        self.unique_paths(&sources);
+        sources
+    }
+
+    /// The names of the sources: those that are given, and free ones for the others.
+    fn names(&mut self, raw: &[RawSource]) -> Vec<String> {
+        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, source) in raw.iter().enumerate() {
+            let Some(name) = source.name.as_deref() else { continue };
+            let path = format!("sources[{index}].name");
+            if let Some(problem) = name_problem(name, limits::MAX_SOURCE_NAME_CHARS) {
+                self.report(&path, problem);
+            } else if let Some(first) = taken.get(name) {
+                let message = format!("{} is the name of sources[{first}] too; give each its own", quoted(name));
+                self.report(&path, message);
+            }
+            taken.entry(name).or_insert(index);
+        }
+        let mut free = (1..)
+            .map(
+                |n: usize| if n == 1 { limits::SOURCE_NAME.to_owned() } else { format!("{}-{n}", limits::SOURCE_NAME) },
+            )
+            .filter(|name| !taken.contains_key(name.as_str()));
+        raw.iter().map(|source| source.name.clone().or_else(|| free.next()).unwrap_or_default()).collect()
+    }
+
+    fn source(&mut self, path: &str, raw: RawSource, name: String) -> SourceConfig {
+        let paths = raw.paths.unwrap_or_default();
+        let paths_path = format!("{path}.paths");
+        if paths.is_empty() {
+            self.missing(&paths_path, "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths");
+        }
+        for (index, glob) in paths.iter().enumerate() {
+            self.glob(&format!("{paths_path}[{index}]"), glob);
+        }
+        SourceConfig {
+            name,
+            paths,
+            start_at: raw.start_at.unwrap_or(limits::START_AT),
+            max_line_bytes: self.size(&format!("{path}.max_line_bytes"), raw.max_line_bytes, &limits::MAX_LINE_BYTES),
+            long_lines: raw.long_lines.unwrap_or(limits::LONG_LINES),
+            parse: raw.parse.unwrap_or(limits::PARSE),
+            on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
+            add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
+            rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
+        }
+    }
+
+    fn glob(&mut self, path: &str, glob: &str) {
+        if self.is_bad(path) {
+            return;
+        }
+        if glob.is_empty() {
+            return self.report(path, "is empty; write a glob of an absolute path, or remove the item".to_owned());
+        }
+        if !Path::new(glob).is_absolute() {
+            self.directory(path, glob);
+        } else if let Err(error) = glob::Pattern::new(glob) {
+            let message = format!("{} is not a glob: {} at character {}", quoted(glob), error.msg, error.pos + 1);
+            self.report(path, message);
+        }
+    }
+
+    /// One glob in two places would have each of its files read twice.
+    fn unique_paths(&mut self, sources: &[SourceConfig]) {
+        let mut first: BTreeMap<&str, String> = BTreeMap::new();
+        for (source, config) in sources.iter().enumerate() {
+            for (index, glob) in config.paths.iter().enumerate() {
+                let path = format!("sources[{source}].paths[{index}]");
+                if self.is_bad(&path) {
+                    continue;
+                }
+                if let Some(other) = first.get(glob.as_str()) {
+                    let message = format!("{} is in {other} too; a file is read by one source only", quoted(glob));
+                    self.report(&path, message);
+                } else {
+                    first.insert(glob, path);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, path: &str, raw: RawAdd) -> AddFields {
+        let add = AddFields {
+            fields: raw.fields.unwrap_or_default(),
+            host: raw.host.unwrap_or(false),
+            path: raw.path.unwrap_or(false),
+            offset: raw.offset.unwrap_or(false),
+        };
+        for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
+            if is_on && add.fields.contains_key(name) {
+                let message = format!("is added by {path}.{name} too; rename the field, or switch that off");
+                self.report(&format!("{path}.fields.{name}"), message);
+            }
+        }
+        if add.fields.contains_key("") {
+            self.report(&format!("{path}.fields."), "a field has no name".to_owned());
+        }
+        add
+    }
+
+    fn kinesis(&mut self, raw: RawKinesis) -> KinesisConfig {
+        let stream = raw.stream.unwrap_or_default();
+        if stream.is_empty() {
+            self.missing("kinesis.stream", "name the stream: in the document, with KINETAIL_STREAM or with --stream");
+        } else if let Some(problem) = name_problem(&stream, limits::MAX_STREAM_CHARS) {
+            let hint = match stream.rsplit_once(":stream/") {
+                Some((_, name)) => format!(" (of an ARN, only the name: \"{name}\")"),
+                None => String::new(),
+            };
+            self.report("kinesis.stream", problem + &hint);
+        }
+        if let Some(region) = &raw.region {
+            self.region(region);
+        }
+        if let Some(endpoint) = &raw.endpoint {
+            self.endpoint(endpoint);
+        }
+        let ca_file = raw.ca_file.map(|path| self.directory("kinesis.ca_file", &path));
+        let in_flight = "kinesis.max_in_flight_requests";
+        let requests = self.amount(in_flight, raw.max_in_flight_requests, &limits::MAX_IN_FLIGHT_REQUESTS);
+        KinesisConfig {
+            stream,
+            region: raw.region,
+            endpoint: raw.endpoint,
+            ca_file,
+            format: raw.format.unwrap_or(limits::FORMAT),
+            partition_key: raw.partition_key.unwrap_or(limits::PARTITION_KEY),
+            aggregate: self.aggregate(raw.aggregate.unwrap_or_default()),
+            max_in_flight_requests: usize::try_from(requests).expect("the range ends at 64"),
+            request_timeout: self.amount("kinesis.request_timeout", raw.request_timeout, &limits::REQUEST_TIMEOUT).0,
+        }
+    }
+
+    fn region(&mut self, region: &str) {
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if region.is_empty() || !region.chars().all(is_name) {
+            let message = format!("{} is not a region; allowed: a region, such as eu-west-1", quoted(region));
+            self.report("kinesis.region", message);
+        }
+    }
+
+    fn endpoint(&mut self, endpoint: &str) {
+        let reason = match endpoint.parse::<hyper::Uri>() {
+            Err(error) => error.to_string(),
+            Ok(uri) if !matches!(uri.scheme_str(), Some("http" | "https")) => {
+                "it has no http:// or https://".to_owned()
+            }
+            Ok(uri) if uri.host().is_none_or(str::is_empty) => "it has no host".to_owned(),
+            Ok(uri) if uri.query().is_some() || endpoint.contains('#') => "it has a query or fragment".to_owned(),
+            Ok(_) => return,
+        };
+        let shown = quoted(&mask_url(endpoint));
+        let allowed = "an http or https URL, such as https://kinesis.example.com:4567";
+        self.report("kinesis.endpoint", format!("{shown} is not an endpoint: {reason}; allowed: {allowed}"));
+    }
+
+    fn aggregate(&mut self, raw: RawAggregate) -> AggregateConfig {
+        AggregateConfig {
+            target_bytes: self.size("kinesis.aggregate.target_bytes", raw.target_bytes, &limits::TARGET_BYTES),
+            max_age: self.amount("kinesis.aggregate.max_age", raw.max_age, &limits::MAX_AGE).0,
+        }
+    }
+
+    fn admin(&mut self, raw: RawAdmin) -> AdminConfig {
+        AdminConfig {
+            listen: self.listen(raw.listen.as_deref().unwrap_or(limits::ADMIN_LISTEN)),
+            ready_max_age: self.amount("admin.ready_max_age", raw.ready_max_age, &limits::READY_MAX_AGE).0,
+        }
+    }
+
+    fn listen(&mut self, listen: &str) -> Option<SocketAddr> {
+        if listen == limits::ADMIN_OFF {
+            return None;
+        }
+        if let Ok(address) = listen.parse() {
+            return Some(address);
+        }
+        let port = listen.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
+        let hint = match (port, listen.strip_prefix("localhost:")) {
+            (_, Some(port)) => format!(" (did you mean \"127.0.0.1:{port}\"?)"),
+            (Some(port), None) => format!(" (did you mean \"0.0.0.0:{port}\"?)"),
+            (None, None) => String::new(),
+        };
+        let allowed = "an IP address and port, such as 0.0.0.0:9464, or off";
+        self.report("admin.listen", format!("{} is not an address; allowed: {allowed}{hint}", quoted(listen)));
+        None
+    }
+
+    fn shutdown(&mut self, raw: RawShutdown) -> ShutdownConfig {
+        ShutdownConfig { timeout: self.amount("shutdown.timeout", raw.timeout, &limits::SHUTDOWN_TIMEOUT).0 }
+    }
+
+    /// What is right by itself and wrong together: nothing that has to be in memory as a whole may be larger than it.
+    fn relations(&mut self, config: &Config) {
+        let lines = config.sources.iter().enumerate();
+        let mut parts: Vec<(String, usize)> =
+            lines.map(|(index, source)| (format!("sources[{index}].max_line_bytes"), source.max_line_bytes)).collect();
+        parts.push(("kinesis.aggregate.target_bytes".to_owned(), config.kinesis.aggregate.target_bytes));
+        for (path, bytes) in parts {
+            if bytes <= config.memory_limit || self.is_bad(&path) || self.is_bad("memory_limit") {
+                continue;
+            }
+            let (bytes, limit) = (shown_size(bytes), shown_size(config.memory_limit));
+            if self.places.contains_key(&path) {
+                let message = format!("{bytes} is more than memory_limit, {limit}; lower it, or raise memory_limit");
+                self.report(&path, message);
+            } else {
+                let message = format!("{limit} is less than {path}, {bytes}; raise it, or lower {path}");
+                self.report("memory_limit", message);
+            }
+        }
+    }
+}
+
+/// A size of the checked configuration, for people.
+pub(super) fn shown_size(bytes: usize) -> Size {
+    Size(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+/// What is wrong with a name of a stream or source.
+fn name_problem(name: &str, max_chars: usize) -> Option<String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let chars = name.chars().count();
+    let allowed = format!("1 to {max_chars} letters, digits, \"_\", \".\" and \"-\"");
+    if chars == 0 {
+        return Some(format!("is empty; allowed: {allowed}"));
+    }
+    if chars > max_chars {
+        return Some(format!("{} has {chars} characters; allowed: {allowed}", quoted(name)));
+    }
+    let wrong = name.chars().find(|&c| !is_allowed(c))?;
+    Some(format!("{} contains {}; allowed: {allowed}", quoted(name), quoted(&wrong.to_string())))
+}
