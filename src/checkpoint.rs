@@ -1,0 +1,335 @@
+//! Where reading resumes: what is committed of each file, on disk, so that a restart reads everything else again and nothing twice.
+//!
+//! Two files. `checkpoint.json` names every file by its identity and is replaced atomically (written aside, synced, renamed, directory
+//! synced) about once a second. `offsets.journal` has a slot a file, overwritten in place without a sync whenever something is settled:
+//! it survives a killed process, and a power failure costs at most what the checkpoint is old. A slot is believed only if its
+//! check sum holds and the checkpoint knows the file, so neither a torn nor a stale one can do harm.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::kinesis::md5;
+
+/// The version of the format that this program writes, and the newest that it reads.
+const VERSION: u32 = 1;
+const FILE_NAME: &str = "checkpoint.json";
+const TMP_NAME: &str = "checkpoint.json.tmp";
+const CORRUPT_NAME: &str = "checkpoint.json.corrupt";
+const JOURNAL_NAME: &str = "offsets.journal";
+const LOCK_NAME: &str = "kinetail.lock";
+/// Far more than a hundred thousand files take.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// What the checkpoint knows of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where it was last seen. For people, and for finding its successor; the identity is in what follows.
+    pub path: String,
+    /// The device that it lies on.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+    /// Told apart from an earlier content under the same inode.
+    pub generation: u64,
+    /// Every byte before this one is delivered, or dropped under a counted reason.
+    pub offset: u64,
+    /// How many bytes at its start were fingerprinted.
+    pub head_len: u64,
+    /// Their fingerprint.
+    pub head: u64,
+    /// How many bytes before [`Entry::mark_end`] were fingerprinted.
+    pub mark_len: u64,
+    /// Where those bytes end. At or below the offset.
+    pub mark_end: u64,
+    /// Their fingerprint.
+    pub mark: u64,
+    /// When it was last there, in seconds since 1970.
+    pub seen: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    files: Vec<Entry>,
+}
+
+/// What a start found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No checkpoint: the first start with this state directory.
+    Nothing,
+    /// What the last run left.
+    Entries(Vec<Entry>),
+    /// A checkpoint that cannot be read; it was moved aside. All files are read from their beginning, whatever `start_at` says.
+    Corrupt {
+        /// Where it lies now.
+        aside: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be made, or a file in it cannot be opened.
+    #[error("state_dir {path}: {source}; this process must be able to write there: mount a writable volume, or set state_dir (KINETAIL_STATE_DIR) to one")]
+    Unusable {
+        /// The path.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+    /// Another agent works with it.
+    #[error("state_dir {path} is in use by another kinetail; give each agent a state_dir of its own, or stop the other one")]
+    Locked {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It was written by a later version.
+    #[error("{path} has version {version}, and this kinetail knows versions up to {VERSION}; run the newer kinetail again, or remove the file to read all logs from their beginning")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+/// The state directory, held by this process alone.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Holds the lock for as long as it is open.
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory if it is missing, and locks it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let unusable = |source| Error::Unusable { path: path.to_owned(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let lock = private().create(true).truncate(false).open(path.join(LOCK_NAME)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+            // A file system without locks: better to run unguarded than not at all.
+            Err(std::fs::TryLockError::Error(error)) => {
+                tracing::warn!(%error, path = %path.display(), "state_dir cannot be locked; make sure that no other agent uses it");
+                Ok(Self { path: path.to_owned(), _lock: lock })
+            }
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads what the last run left: the checkpoint, and the journal's newer offsets.
+    pub fn load(&self) -> Result<Found, Error> {
+        let path = self.path.join(FILE_NAME);
+        let unusable = |source| Error::Unusable { path: path.clone(), source };
+        let mut text = Vec::new();
+        match File::open(&path) {
+            Ok(file) => file.take(MAX_BYTES).read_to_end(&mut text).map_err(unusable)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(unusable(error)),
+        };
+        if let Ok(Version { version }) = serde_json::from_slice(&text)
+            && version > VERSION
+        {
+            return Err(Error::TooNew { path, version });
+        }
+        match serde_json::from_slice::<Document>(&text) {
+            Ok(document) => {
+                let mut entries = document.files;
+                let journal = read_journal(&self.path.join(JOURNAL_NAME));
+                for entry in &mut entries {
+                    let newer = journal.get(&entry.generation).copied().unwrap_or(0);
+                    entry.offset = entry.offset.max(newer);
+                }
+                Ok(Found::Entries(entries))
+            }
+            Err(error) => {
+                let aside = self.path.join(CORRUPT_NAME);
+                std::fs::rename(&path, &aside).map_err(unusable)?;
+                Ok(Found::Corrupt { aside, why: error.to_string() })
+            }
+        }
+    }
+
+    /// Replaces the checkpoint.
+    pub fn store(&self, entries: Vec<Entry>) -> std::io::Result<()> {
+        let text = serde_json::to_vec_pretty(&Document { version: VERSION, files: entries })?;
+        let tmp = self.path.join(TMP_NAME);
+        let mut file = private().create(true).truncate(true).open(&tmp)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&tmp, self.path.join(FILE_NAME))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// An empty journal.
+    pub fn journal(&self) -> std::io::Result<Journal> {
+        let file = private().create(true).truncate(true).open(self.path.join(JOURNAL_NAME))?;
+        Ok(Journal { file, slots: BTreeMap::new(), free: Vec::new() })
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Log content is recognisable in fingerprints and paths: only this user reads them.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// A slot: generation, offset, check sum; 8 bytes each.
+const SLOT_BYTES: usize = 24;
+
+/// Committed offsets between two checkpoints.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    slots: BTreeMap<u64, u64>,
+    free: Vec<u64>,
+}
+
+impl Journal {
+    /// Notes the committed offset of a file.
+    pub fn note(&mut self, generation: u64, offset: u64) -> std::io::Result<()> {
+        let next = self.slots.len() as u64;
+        let slot = *self.slots.entry(generation).or_insert_with(|| self.free.pop().unwrap_or(next));
+        self.file.write_all_at(&slot_bytes(generation, offset), slot * SLOT_BYTES as u64)
+    }
+
+    /// Frees the slot of a file that is done with.
+    pub fn forget(&mut self, generation: u64) {
+        // `next` above counts slots in use: a freed one is reused before a new one is made.
+        if let Some(slot) = self.slots.remove(&generation) {
+            self.free.push(slot);
+        }
+    }
+}
+
+fn slot_bytes(generation: u64, offset: u64) -> [u8; SLOT_BYTES] {
+    let mut bytes = [0; SLOT_BYTES];
+    bytes[..8].copy_from_slice(&generation.to_le_bytes());
+    bytes[8..16].copy_from_slice(&offset.to_le_bytes());
+    let check = fingerprint(&bytes[..16]);
+    bytes[16..].copy_from_slice(&check.to_le_bytes());
+    bytes
+}
+
+fn read_journal(path: &Path) -> BTreeMap<u64, u64> {
+    let mut offsets = BTreeMap::new();
+    let mut bytes = Vec::new();
+    let Ok(file) = File::open(path) else { return offsets };
+    if file.take(MAX_BYTES).read_to_end(&mut bytes).is_err() {
+        return offsets;
+    }
+    for slot in bytes.as_chunks::<SLOT_BYTES>().0 {
+        let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|b| slot[i * 8 + b]));
+        if fingerprint(&slot[..16]) == word(2) {
+            let offset = offsets.entry(word(0)).or_insert(0);
+            *offset = word(1).max(*offset);
+        }
+    }
+    offsets
+}
+
+/// 64 bits of a hash: enough to tell files apart, and nobody's log can be read from it.
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    let digest = md5::digest(bytes);
+    u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(generation: u64, offset: u64) -> Entry {
+        Entry {
+            path: "/x".to_owned(),
+            dev: 1,
+            ino: 2,
+            generation,
+            offset,
+            head_len: 3,
+            head: u64::MAX,
+            mark_len: 4,
+            mark_end: offset,
+            mark: 5,
+            seen: 6,
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_found_with_the_journals_newer_offsets() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().join("a/b")).unwrap();
+        assert_eq!(state.load().unwrap(), Found::Nothing);
+        state.store(vec![entry(7, 100), entry(8, 100), entry(9, 100)]).unwrap();
+        let mut journal = state.journal().unwrap();
+        for (generation, offset) in [(7, 50), (8, 150), (8, 170), (1, 1000)] {
+            journal.note(generation, offset).unwrap();
+        }
+        let Found::Entries(entries) = state.load().unwrap() else { panic!() };
+        assert_eq!(entries.iter().map(|e| e.offset).collect::<Vec<_>>(), [100, 170, 100]);
+    }
+
+    #[test]
+    fn a_torn_slot_is_not_believed_and_a_freed_one_is_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.store(vec![entry(7, 10), entry(8, 10)]).unwrap();
+        let mut journal = state.journal().unwrap();
+        journal.note(7, 20).unwrap();
+        journal.note(8, 20).unwrap();
+        journal.forget(7);
+        journal.note(9, 5).unwrap();
+        journal.note(8, 30).unwrap();
+        let file = dir.path().join(JOURNAL_NAME);
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), 2 * SLOT_BYTES as u64);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[SLOT_BYTES + 9] ^= 1;
+        std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+        let Found::Entries(entries) = state.load().unwrap() else { panic!() };
+        assert_eq!(entries.iter().map(|e| e.offset).collect::<Vec<_>>(), [10, 10]);
+    }
+
+    #[test]
+    fn a_corrupt_checkpoint_is_moved_aside_and_a_newer_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let file = dir.path().join(FILE_NAME);
+        for bad in ["", "{", "{\"version\":1,\"files\":[{}]}", "\0\0\0"] {
+            std::fs::write(&file, bad).unwrap();
+            assert!(matches!(state.load().unwrap(), Found::Corrupt { .. }), "{bad}");
+            assert!(!file.exists() && dir.path().join(CORRUPT_NAME).exists());
+        }
+        std::fs::write(&file, "{\"version\":2,\"shape\":\"unknown\"}").unwrap();
+        let error = state.load().unwrap_err();
+        assert!(matches!(error, Error::TooNew { version: 2, .. }), "{error}");
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn a_second_agent_is_kept_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path()).unwrap();
+        assert!(matches!(StateDir::open(dir.path()), Err(Error::Locked { .. })));
+        drop(first);
+        StateDir::open(dir.path()).unwrap();
+    }
+}

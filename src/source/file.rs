@@ -1,0 +1,86 @@
+//! The file source: which files there are ([`discover`], hinted by [`watch`]), which of them is which ([`identity`]), and reading them
+//! ([`generation`], [`reader`]). The reader decides everything; a watcher only wakes it.
+
+pub mod discover;
+pub mod generation;
+pub mod identity;
+pub mod reader;
+pub mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, Parse, SourceConfig, StartAt};
+use crate::line::LineConfig;
+use crate::parse::Added;
+
+/// A configured source, ready to open files.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// The `source` label.
+    pub name: Arc<str>,
+    /// The globs.
+    pub patterns: Vec<glob::Pattern>,
+    /// Where files begin that were there before the agent ever ran.
+    pub start_at: StartAt,
+    /// How lines become events.
+    pub line: LineConfig,
+    /// How long a rotated file is watched after its last growth.
+    pub rotate_wait: Duration,
+    add: config::AddFields,
+    host: String,
+}
+
+impl Group {
+    /// A group of this configuration, on a machine of this name.
+    pub fn new(config: &SourceConfig, host: &str) -> Self {
+        let compile = |glob: &String| glob::Pattern::new(glob).expect("globs are checked with the configuration");
+        Self {
+            name: config.name.as_str().into(),
+            patterns: config.paths.iter().map(compile).collect(),
+            start_at: config.start_at,
+            line: LineConfig {
+                parse: config.parse,
+                on_parse_error: config.on_parse_error,
+                max_line_bytes: config.max_line_bytes,
+                long_lines: config.long_lines,
+            },
+            rotate_wait: config.rotate_wait,
+            add: config.add.clone(),
+            host: host.to_owned(),
+        }
+    }
+
+    /// The `parser` label.
+    pub fn parser(&self) -> &'static str {
+        match self.line.parse {
+            Parse::Raw => "raw",
+            Parse::Json => "json",
+        }
+    }
+
+    /// The fields that events of a file at this path get.
+    pub fn added(&self, path: &str) -> Added {
+        let mut fields: Vec<(String, serde_json::Value)> = Vec::new();
+        if self.add.host {
+            fields.push(("host".to_owned(), self.host.clone().into()));
+        }
+        if self.add.path {
+            fields.push(("path".to_owned(), path.into()));
+        }
+        fields.extend(self.add.fields.clone());
+        Added::new(fields, self.add.offset)
+    }
+
+    /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
+    pub fn partition_key(&self, path: &str) -> Arc<str> {
+        let key = format!("{}:{path}", self.host);
+        if key.len() <= crate::kinesis::aggregate::MAX_KEY_BYTES {
+            return key.into();
+        }
+        format!("{}:{:032x}", self.host.chars().take(MAX_HOST_IN_KEY).collect::<String>(), crate::kinesis::hash::partition_key(&key)).into()
+    }
+}
+
+/// Of a key that is too long, this much of the host stays readable (a host name has at most 64 characters of one byte on Linux).
+const MAX_HOST_IN_KEY: usize = 48;
