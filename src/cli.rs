@@ -51,7 +51,7 @@ enum Command {
 /// The settings that flags can set; they count more than the environment (`KINETAIL_*`), and that more than the file.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SettingFlags {
-    /// The configuration file (YAML); the variable KINETAIL_CONFIG can hold the document itself
+    /// The configuration file (YAML); the variable `KINETAIL_CONFIG` can hold the document itself
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The stream's name

@@ -7,6 +7,7 @@ mod limit;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -40,7 +41,17 @@ pub fn subscriber<W>(config: &LogConfig, out: W) -> impl Subscriber + Send + Syn
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = LogLayer { format: config.format, limiter: Limiter::default(), started: Instant::now(), out };
+    let started = Instant::now();
+    with_clock(config, out, move || started.elapsed())
+}
+
+/// The log as a subscriber, with the time since its start passed in.
+fn with_clock<W, C>(config: &LogConfig, out: W, clock: C) -> impl Subscriber + Send + Sync + use<W, C>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    C: Fn() -> Duration + Send + Sync + 'static,
+{
+    let layer = LogLayer { format: config.format, limiter: Limiter::default(), clock, out };
     tracing_subscriber::registry().with(levels(config.level)).with(layer)
 }
 
@@ -57,30 +68,30 @@ fn levels(level: LogLevel) -> Targets {
 }
 
 /// Writes each event as one line, with one call, unless its callsite has said enough.
-struct LogLayer<W> {
+struct LogLayer<W, C> {
     format: LogFormat,
     limiter: Limiter,
-    started: Instant,
+    clock: C,
     out: W,
 }
 
-impl<S, W> Layer<S> for LogLayer<W>
+impl<S, W, C> Layer<S> for LogLayer<W, C>
 where
     S: Subscriber,
     W: for<'a> MakeWriter<'a> + 'static,
+    C: Fn() -> Duration + 'static,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let Spoken::Yes { suppressed } = self.limiter.ask(&event.metadata().callsite(), self.started.elapsed()) else {
+        let Spoken::Yes { suppressed } = self.limiter.ask(&event.metadata().callsite(), (self.clock)()) else {
             return;
         };
         let mut lines = String::new();
         if suppressed > 0 {
-            let mut notice = Fields::default();
-            notice.message = format!(
-                "{suppressed} messages like the next one were suppressed; at most {} are written in {} s",
-                limit::MAX_IN_WINDOW,
-                WINDOW.as_secs()
+            let (most, window) = (limit::MAX_IN_WINDOW, WINDOW.as_secs());
+            let message = format!(
+                "{suppressed} messages like the next one were suppressed; at most {most} are written in {window} s"
             );
+            let mut notice = Fields { message, values: Map::new() };
             notice.add("suppressed", suppressed.into());
             self.line(&mut lines, event, notice);
         }
@@ -92,7 +103,7 @@ where
     }
 }
 
-impl<W> LogLayer<W> {
+impl<W, C> LogLayer<W, C> {
     fn line(&self, lines: &mut String, event: &Event<'_>, fields: Fields) {
         let (level, target) = (event.metadata().level(), event.metadata().target());
         match self.format {
@@ -185,7 +196,8 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, mpsc};
 
     use super::*;
 
@@ -270,16 +282,19 @@ mod tests {
         assert!(lines[0].ends_with("x…\"\n"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_message_that_repeats_is_suppressed_and_counted() {
+    #[test]
+    fn a_message_that_repeats_is_suppressed_and_counted() {
         let (sender, receiver) = mpsc::sync_channel(1000);
         let sink = Sink(sender);
         let config = LogConfig { level: LogLevel::Info, format: LogFormat::Text };
-        let guard = tracing::subscriber::set_default(subscriber(&config, move || sink.clone()));
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&seconds);
+        let clock = move || Duration::from_secs(clock.load(Ordering::Relaxed));
+        let guard = tracing::subscriber::set_default(with_clock(&config, move || sink.clone(), clock));
         let repeat = |number: u32| tracing::warn!(number, "throttled");
         (0..25).for_each(repeat);
         tracing::warn!("another message");
-        tokio::time::advance(WINDOW).await;
+        seconds.store(WINDOW.as_secs(), Ordering::Relaxed);
         (25..27).for_each(repeat);
         drop(guard);
 

@@ -13,13 +13,15 @@ pub(super) fn run(flags: &SettingFlags, environment: BTreeMap<String, String>) -
         Err(problems) => return complain(&problems, EXIT_USAGE),
     };
     crate::log::init(&config.log);
+    announce(&config);
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(config)),
+        Ok(runtime) => runtime.block_on(std::future::ready(ExitCode::SUCCESS)),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
+/// Says what was made of the configuration, which is the first thing to look at when no data comes.
+fn announce(config: &Config) {
     let globs: Vec<&str> = config.sources.iter().flat_map(|source| &source.paths).map(String::as_str).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -30,5 +32,4 @@ async fn serve(config: Config) -> ExitCode {
         paths = ?globs,
         "configuration loaded"
     );
-    ExitCode::SUCCESS
 }

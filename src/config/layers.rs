@@ -42,19 +42,30 @@ impl Document {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, Problems> {
         let name = path.display().to_string();
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         // One byte more than allowed shows that there is too much, however large the file is.
         let outcome = std::fs::File::open(path)
-            .and_then(|file| file.take(yaml::MAX_DOCUMENT_BYTES + 1).read_to_string(&mut text));
-        match outcome {
-            Ok(_) => Ok(Self { name, text }),
-            Err(error) => {
-                let message = format!("{}: cannot be read: {error}; name a YAML file", super::mask::quoted(&name));
-                let place = Place::Flag("config".to_owned());
-                Err(Problems::new(vec![Problem { place, field: String::new(), message }]))
+            .and_then(|file| file.take(yaml::MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|error| error.to_string());
+        let text = outcome.and_then(|_| {
+            if is_too_large(bytes.len()) {
+                return Err(TOO_LARGE.to_owned());
             }
-        }
+            String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8: {}", error.utf8_error()))
+        });
+        text.map(|text| Self { name: name.clone(), text }).map_err(|error| {
+            let message = format!("{} cannot be read: {error}", super::mask::quoted(&name));
+            let place = Place::Flag("config".to_owned());
+            Problems::new(vec![Problem { place, field: String::new(), message }])
+        })
     }
+}
+
+/// What is said of a document that is too large.
+const TOO_LARGE: &str = "it is larger than 1 MiB, which no configuration is";
+
+fn is_too_large(bytes: usize) -> bool {
+    u64::try_from(bytes).is_ok_and(|bytes| bytes > yaml::MAX_DOCUMENT_BYTES)
 }
 
 /// The tree that the layers make together, if there is any sense in looking at it.
@@ -99,10 +110,9 @@ fn document(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Node> {
         (Some(document), None) | (None, Some(document)) => document,
         (None, None) => return Some(Node::empty_map(&Place::Unset)),
     };
-    if u64::try_from(document.text.len()).is_ok_and(|bytes| bytes > yaml::MAX_DOCUMENT_BYTES) {
+    if is_too_large(document.text.len()) {
         let place = Place::Line { document: document.name.as_str().into(), line: 1 };
-        let message = format!("the document is larger than {} bytes; is it the right file?", yaml::MAX_DOCUMENT_BYTES);
-        problems.push(Problem { place, field: String::new(), message });
+        problems.push(Problem { place, field: String::new(), message: TOO_LARGE.to_owned() });
         return None;
     }
     yaml::parse(document, problems)
@@ -134,6 +144,7 @@ fn value_of(setting: &Setting, place: &Place, value: &str, problems: &mut Vec<Pr
             if list.kind == Kind::List(Vec::new()) {
                 let message = "names no path; allowed: globs of absolute paths, separated by commas".to_owned();
                 problems.push(Problem { place: place.clone(), field: String::new(), message });
+                return Some(Node { place: place.clone(), kind: Kind::Bad });
             }
             Some(list)
         }
@@ -172,9 +183,9 @@ fn unknown_variables(layers: &Layers, settings: &[Setting], problems: &mut Vec<P
         names.dedup();
         names
     };
-    for name in layers.environment.keys() {
+    for (name, value) in &layers.environment {
         let Some(suffix) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
-        if is_service_link(suffix) || known().contains(&name.as_str()) {
+        if is_service_link(suffix, value) || known().contains(&name.as_str()) {
             continue;
         }
         let short = || known().into_iter().filter_map(|known| known.strip_prefix(VARIABLE_PREFIX));
@@ -190,14 +201,14 @@ fn unknown_variables(layers: &Layers, settings: &[Setting], problems: &mut Vec<P
 
 /// Whether Kubernetes made a variable, given the part of its name after the prefix: it makes some for every Service in
 /// the namespace, such as `KINETAIL_SERVICE_HOST` and `KINETAIL_PORT_9464_TCP_ADDR` for one that is called `kinetail`, and
-/// `KINETAIL_LOGS_PORT` for `kinetail-logs`.
-fn is_service_link(suffix: &str) -> bool {
+/// `KINETAIL_LOGS_PORT` for `kinetail-logs`. That last one is a URL; a plain number is from a person, who means a setting.
+fn is_service_link(suffix: &str, value: &str) -> bool {
     if suffix.starts_with("PORT") || suffix.starts_with("SERVICE_PORT") || suffix == "SERVICE_HOST" {
         return true;
     }
-    let has_port = |(_, rest): (&str, &str)| rest.starts_with(|c: char| c.is_ascii_digit());
+    let has_number = |(_, rest): (&str, &str)| rest.starts_with(|c: char| c.is_ascii_digit());
     suffix.ends_with("_SERVICE_HOST")
-        || suffix.ends_with("_PORT")
         || suffix.contains("_SERVICE_PORT")
-        || suffix.split_once("_PORT_").is_some_and(has_port)
+        || (suffix.ends_with("_PORT") && value.contains("://"))
+        || suffix.split_once("_PORT_").is_some_and(has_number)
 }

@@ -144,7 +144,6 @@ impl Quantity for Size {
     const NOUN: &'static str = "a size";
 
     fn parse(text: &str) -> Option<Self> {
-        // The crate takes a lone unit-less fraction as bytes, and rounds.
         text.parse::<ByteSize>().ok().map(|size| Self(size.as_u64()))
     }
 }

@@ -15,7 +15,7 @@ use super::{Format, LogFormat, LogLevel, LongLines, OnParseError, Parse, Partiti
 
 /// The settings of kinetail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     /// The directory of the checkpoint, the lock and the dead letters; has to survive a restart for nothing to be read
     /// twice. An absolute path. (Vector: `data_dir`; Fluent Bit: `DB`.)
@@ -46,7 +46,7 @@ pub(super) struct RawConfig {
 
 /// A group of files that are read in the same way.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawSource {
     /// The `source` label of metrics; unique. The second source without a name is `files-2`.
     #[schemars(extend(
@@ -92,7 +92,7 @@ pub(super) struct RawSource {
 
 /// What is added to each event.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawAdd {
     /// Whether `host`, the machine's name, is added. (Vector: `host_key`.)
     #[schemars(extend("default" = false))]
@@ -111,7 +111,7 @@ pub(super) struct RawAdd {
 
 /// Where events go.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawKinesis {
     /// The stream's name. Required. (Fluent Bit: `stream`; Vector: `stream_name`.)
     #[schemars(extend(
@@ -162,7 +162,7 @@ pub(super) struct RawKinesis {
 
 /// When an aggregate is closed and sent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawAggregate {
     /// The size, with the partition key, at which it is sent as soon as it can be. A size. (KPL: `AggregationMaxSize`.)
     #[schemars(extend(
@@ -180,7 +180,7 @@ pub(super) struct RawAggregate {
 
 /// The server of metrics and health.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawAdmin {
     /// The address and port it listens on, or `off`. (Fluent Bit: `HTTP_Listen`, `HTTP_Port`; Vector: `api.address`.)
     #[schemars(extend(
@@ -197,7 +197,7 @@ pub(super) struct RawAdmin {
 
 /// How a stop is carried out.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawShutdown {
     /// From the signal to the exit, at most; what is not sent by then is read again at the next start. A time, shorter than
     /// the platform's own. (Fluent Bit: `Grace`; Vector: `--graceful-shutdown-limit-secs`.)
@@ -209,7 +209,7 @@ pub(super) struct RawShutdown {
 
 /// The agent's own log, on stderr.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
     /// The least severe level that is written; as a variable or flag `level` or `level,format`. (Fluent Bit: `Log_Level`;
     /// Vector: `VECTOR_LOG`.)

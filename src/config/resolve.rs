@@ -106,9 +106,9 @@ impl Resolver<'_> {
         } else if !Path::new(value).is_absolute() {
             let message = format!(
                 "{} is a relative path, which means another place wherever kinetail is started; write it from the root, \
-                 such as \"/{}\"",
+                 such as {}",
                 quoted(value),
-                value.trim_start_matches("./")
+                quoted(&format!("/{}", value.trim_start_matches("./")))
             );
             self.report(path, message);
         }
@@ -269,12 +269,13 @@ impl Resolver<'_> {
 
     fn endpoint(&mut self, endpoint: &str) {
         let reason = match endpoint.parse::<hyper::Uri>() {
-            Err(error) => error.to_string(),
+            Err(error) => format!("it is not a URL ({error})"),
             Ok(uri) if !matches!(uri.scheme_str(), Some("http" | "https")) => {
                 "it has no http:// or https://".to_owned()
             }
             Ok(uri) if uri.host().is_none_or(str::is_empty) => "it has no host".to_owned(),
             Ok(uri) if uri.query().is_some() || endpoint.contains('#') => "it has a query or fragment".to_owned(),
+            Ok(uri) if has_wrong_port(&uri) => "its port is not a number up to 65535".to_owned(),
             Ok(_) => return,
         };
         let shown = quoted(&mask_url(endpoint));
@@ -338,6 +339,14 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// Whether something stands after the host that is no port.
+fn has_wrong_port(uri: &hyper::Uri) -> bool {
+    let Some(authority) = uri.authority() else { return false };
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let after_host = place.strip_prefix(authority.host()).unwrap_or_default();
+    !after_host.is_empty() && authority.port_u16().is_none()
 }
 
 /// A size of the checked configuration, for people.

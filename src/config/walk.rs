@@ -97,16 +97,18 @@ impl Walk<'_> {
         let known = properties(schema);
         for entry in self.unique(path, entries) {
             let field = join(path, &entry.key);
-            match known.and_then(|known| known.get(&entry.key)) {
-                Some(declared) => {
-                    if let Some(value) = self.node(&field, declared, &entry.value, &entry.place) {
-                        values.insert(entry.key.clone(), value);
-                    }
+            if let Some(declared) = known.and_then(|known| known.get(&entry.key)) {
+                if let Some(value) = self.node(&field, declared, &entry.value, &entry.place) {
+                    values.insert(entry.key.clone(), value);
                 }
-                None => {
-                    let message = self.unknown(&entry.key, known.into_iter().flat_map(|known| known.keys()));
-                    self.report(&field, &entry.place, message);
-                }
+                continue;
+            }
+            let names = || known.into_iter().flat_map(|known| known.keys()).map(String::as_str);
+            let message = self.unknown(&entry.key, names());
+            self.report(&field, &entry.place, message);
+            // That the setting which was meant is missing is not another mistake.
+            if let Some(meant) = nearest(&entry.key, names()) {
+                self.walked.bad.insert(join(path, meant));
             }
         }
         Value::Object(values)
@@ -144,8 +146,8 @@ impl Walk<'_> {
         unique
     }
 
-    fn unknown<'k>(&self, key: &str, known: impl Iterator<Item = &'k String>) -> String {
-        let known: Vec<&str> = known.map(String::as_str).collect();
+    fn unknown<'k>(&self, key: &str, known: impl Iterator<Item = &'k str>) -> String {
+        let known: Vec<&str> = known.collect();
         let list = listed(known.iter().copied());
         if nearest(key, known.iter().copied()).is_some() {
             return format!("is not a setting; allowed: {list}{}", did_you_mean(key, known));
@@ -170,7 +172,7 @@ fn is_of_type(node: &Node, name: &str) -> bool {
 
 /// What to say about a value of the wrong type.
 fn mismatch(node: &Node, allowed: &str, schema: &Value) -> String {
-    let takes_text = matches!(shape(schema), Shape::Scalar(types) if types.contains(&"string"));
+    let takes_text = matches!(shape(schema), Shape::Scalar(types) if types == ["string"]);
     let takes_bool = matches!(shape(schema), Shape::Scalar(types) if types.contains(&"boolean"));
     let what = match &node.kind {
         Kind::List(_) | Kind::Map(_) | Kind::Null | Kind::Bad => format!("is {}", node.kind_name()),

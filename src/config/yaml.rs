@@ -36,7 +36,8 @@ pub(super) fn parse(document: &Document, problems: &mut Vec<Problem>) -> Option<
 /// A list or mapping whose end is not yet read.
 enum Open {
     List(Place, Vec<Node>),
-    Map(Place, Vec<Entry>, Option<(String, Place)>),
+    /// With the key whose value comes next; no name if it was refused, and its value with it.
+    Map(Place, Vec<Entry>, Option<(Option<String>, Place)>),
 }
 
 struct Builder {
@@ -80,8 +81,9 @@ impl Builder {
 
     fn syntax(&self, error: &ScanError) -> Problem {
         let line = error.marker().line();
-        // The scanner reports some tabs in the line where they stand and others at the token that follows.
-        let tab = (line.saturating_sub(1)..=line).find(|&line| self.is_indented_by_tab(line));
+        // The scanner reports some tabs as such, at the token before; and others as something else, at the token after.
+        let last = if error.info().contains("tab") { self.lines.len() } else { line };
+        let tab = (line.saturating_sub(1)..=last).find(|&line| self.is_indented_by_tab(line));
         match tab {
             Some(line) => self.problem(line, "is indented with a tab; YAML allows spaces only"),
             None => self.problem(line, format!("is not valid YAML: {}", error.info())),
@@ -160,7 +162,7 @@ impl Builder {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, entries, pending)) => {
-                if let Some((key, place)) = pending.take() {
+                if let Some((Some(key), place)) = pending.take() {
                     entries.push(Entry { key, place, value: node });
                 }
             }
@@ -168,21 +170,16 @@ impl Builder {
     }
 
     /// A key as it was written: `on` and `1` are names here, not values.
-    fn key(&mut self, node: &Node, written: Option<&str>) -> String {
-        let Place::Line { line, .. } = node.place else { return String::new() };
-        match written {
-            Some("<<") => {
-                self.problems.push(self.problem(line, "merge keys (<<) are not supported; write the fields out"));
-                "<<".to_owned()
-            }
-            Some(text) => text.to_owned(),
-            None => {
-                if node.kind != Kind::Bad {
-                    self.problems.push(self.problem(line, "a list or mapping is used as a key; keys are text"));
-                }
-                String::new()
-            }
-        }
+    fn key(&mut self, node: &Node, written: Option<&str>) -> Option<String> {
+        let Place::Line { line, .. } = node.place else { return None };
+        let message = match written {
+            Some("<<") => "merge keys (<<) are not supported; write the fields out",
+            Some(text) => return Some(text.to_owned()),
+            None if node.kind == Kind::Bad => return None,
+            None => "a list or mapping is used as a key; keys are text",
+        };
+        self.problems.push(self.problem(line, message));
+        None
     }
 
     fn finish(&mut self) -> Option<Node> {
@@ -220,14 +217,16 @@ fn plain(text: &str) -> Kind {
 }
 
 fn number(text: &str) -> Option<Number> {
-    let unsigned = text.strip_prefix('+').unwrap_or(text);
-    if let Ok(value) = unsigned.parse::<u64>() {
+    if let Ok(value) = text.parse::<u64>() {
         return Some(value.into());
     }
     if let Ok(value) = text.parse::<i64>() {
         return Some(value.into());
     }
-    let radix = |digits: &str, radix| u64::from_str_radix(digits, radix).ok().map(Number::from);
+    let radix = |digits: &str, radix| {
+        let is_plain = digits.chars().all(|c| c.is_ascii_hexdigit());
+        is_plain.then(|| u64::from_str_radix(digits, radix).ok()).flatten().map(Number::from)
+    };
     if let Some(digits) = text.strip_prefix("0x") {
         return radix(digits, 16);
     }
@@ -257,6 +256,7 @@ mod tests {
             ("++12", r#""++12""#),
             ("0x10", "16"),
             ("0o10", "8"),
+            ("0x+1", r#""0x+1""#),
             ("010", "10"),
             ("18446744073709551615", "18446744073709551615"),
             ("1.5", "1.5"),

@@ -1,0 +1,97 @@
+//! The real binary: exit codes, and what goes to stdout and stderr.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A run of the binary with exactly these variables.
+fn kinetail(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kinetail"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the binary was built for this test")
+}
+
+/// Its exit code, stdout and stderr.
+fn outcome(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the output is text");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn write(directory: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = directory.path().join("kinetail.yaml");
+    std::fs::write(&path, text).expect("the directory was just made");
+    path
+}
+
+#[test]
+fn check_prints_what_is_in_effect() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(&directory, "sources: [{ paths: [/var/log/*.log] }]\nkinesis: { stream: from-file }\n");
+    let path = path.to_str().unwrap();
+    let (code, stdout, stderr) = outcome(&kinetail(
+        &["check", "--config", path, "--stream", "from-flag", "--format=lines"],
+        &[("KINETAIL_STREAM", "from-variable"), ("KINETAIL_ENDPOINT", "https://user:hunter2@example.com")],
+    ));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.contains("\n  stream: from-flag\n"), "{stdout}");
+    assert!(stdout.contains("\n  format: lines\n"), "{stdout}");
+    assert!(stdout.contains("\n  endpoint: \"https://***@example.com\"\n"), "{stdout}");
+    assert!(stdout.contains("\n      - \"/var/log/*.log\"\n"), "{stdout}");
+}
+
+#[test]
+fn check_names_every_problem_and_ends_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(&directory, "sources:\n  - paths: [/a]\n    start_at: begining\n");
+    let path = path.to_str().unwrap();
+    for command in ["check", "run"] {
+        let output = kinetail(&[command, "--config", path, "--parse", "xml"], &[("KINETAIL_FORMAT", "line")]);
+        let (code, stdout, stderr) = outcome(&output);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""));
+        let expected = format!(
+            "{path}:1: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream\n\
+             {path}:3: sources[0].start_at: \"begining\" is not one of beginning, end (did you mean \"beginning\"?)\n\
+             KINETAIL_FORMAT: \"line\" is not one of kpl, lines, single (did you mean \"lines\"?)\n\
+             --parse: \"xml\" is not one of raw, json\n"
+        );
+        assert_eq!(stderr, expected);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_wrong_configuration() {
+    let (code, _, stderr) = outcome(&kinetail(&["check", "--config", "/nonexistent.yaml"], &[]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.starts_with("--config: \"/nonexistent.yaml\" cannot be read: "), "{stderr}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    for arguments in [&["chekc"][..], &["check", "--steam", "x"], &[]] {
+        let (code, stdout, stderr) = outcome(&kinetail(arguments, &[]));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr.contains("kinetail"), "{stderr}");
+    }
+    let (_, _, stderr) = outcome(&kinetail(&["check", "--steam", "x"], &[]));
+    assert!(stderr.contains("--stream"), "{stderr}");
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    let (code, stdout, _) = outcome(&kinetail(&["--version"], &[]));
+    assert_eq!((code, stdout.trim()), (Some(0), concat!("kinetail ", env!("CARGO_PKG_VERSION"))));
+    let (code, stdout, _) = outcome(&kinetail(&["run", "--help"], &[]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("--state-dir <DIRECTORY>"), "{stdout}");
+}
+
+#[test]
+fn the_schema_is_json() {
+    let (code, stdout, stderr) = outcome(&kinetail(&["schema"], &[]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let schema: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(schema, kinetail::config::schema());
+    assert_eq!(schema["properties"]["state_dir"]["default"], "/var/lib/kinetail");
+}
