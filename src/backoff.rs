@@ -37,6 +37,9 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         let waits: Vec<_> = (0..1000).map(|_| backoff.wait(4, &mut rng)).collect();
         assert!(waits.iter().all(|w| *w <= backoff.ceiling(4)));
-        assert!(waits.iter().any(|w| *w < backoff.ceiling(4) / 10) && waits.iter().any(|w| *w > backoff.ceiling(4) * 9 / 10));
+        assert!(
+            waits.iter().any(|w| *w < backoff.ceiling(4) / 10)
+                && waits.iter().any(|w| *w > backoff.ceiling(4) * 9 / 10)
+        );
     }
 }

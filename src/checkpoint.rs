@@ -78,7 +78,9 @@ pub enum Found {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be made, or a file in it cannot be opened.
-    #[error("state_dir {path}: {source}; this process must be able to write there: mount a writable volume, or set state_dir (KINETAIL_STATE_DIR) to one")]
+    #[error(
+        "state_dir {path}: {source}; this process must be able to write there: mount a writable volume, or set state_dir (KINETAIL_STATE_DIR) to one"
+    )]
     Unusable {
         /// The path.
         path: PathBuf,
@@ -86,13 +88,17 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Another agent works with it.
-    #[error("state_dir {path} is in use by another kinetail; give each agent a state_dir of its own, or stop the other one")]
+    #[error(
+        "state_dir {path} is in use by another kinetail; give each agent a state_dir of its own, or stop the other one"
+    )]
     Locked {
         /// The path.
         path: PathBuf,
     },
     /// It was written by a later version.
-    #[error("{path} has version {version}, and this kinetail knows versions up to {VERSION}; run the newer kinetail again, or remove the file to read all logs from their beginning")]
+    #[error(
+        "{path} has version {version}, and this kinetail knows versions up to {VERSION}; run the newer kinetail again, or remove the file to read all logs from their beginning"
+    )]
     TooNew {
         /// The file.
         path: PathBuf,

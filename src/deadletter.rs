@@ -47,7 +47,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The limit is reached.
-    #[error("dead-letter file {path} has reached its limit of {MAX_BYTES} bytes; look at why events are refused, then move the file away")]
+    #[error(
+        "dead-letter file {path} has reached its limit of {MAX_BYTES} bytes; look at why events are refused, then move the file away"
+    )]
     Full {
         /// The file.
         path: PathBuf,

@@ -33,8 +33,8 @@ use aggregate::{Aggregator, Packing, UserRecord};
 use client::{Answer, EntryResult, PutRecords, Request, RequestError};
 use collect::{Collector, RequestLimits};
 use deaggregate::{Deaggregated, deaggregate};
-use gate::Gate;
 pub use gate::Blocked;
+use gate::Gate;
 use record::KinesisRecord;
 use verdict::{Origin, Verdict};
 
@@ -142,7 +142,13 @@ impl<P> std::fmt::Debug for Sender<P> {
 
 impl<P: PutRecords> Sender<P> {
     /// A sender without events; `pool` is an empty permit of the budget.
-    pub fn new(client: P, config: SenderConfig, pool: Permit, dead_letters: DeadLetters, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        client: P,
+        config: SenderConfig,
+        pool: Permit,
+        dead_letters: DeadLetters,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(config.seed);
         Self {
             client,
@@ -354,9 +360,7 @@ impl<P: PutRecords> Sender<P> {
         self.next_flight += 1;
         let answer = timeout(self.config.request_timeout, self.client.put_records(request));
         let limit = self.config.request_timeout;
-        self.landings.push(Box::pin(async move {
-            (id, answer.await.unwrap_or_else(|_| Err(timed_out(limit))))
-        }));
+        self.landings.push(Box::pin(async move { (id, answer.await.unwrap_or_else(|_| Err(timed_out(limit)))) }));
         self.flights.insert(id, Flight { records, started: now });
     }
 
@@ -413,7 +417,11 @@ impl<P: PutRecords> Sender<P> {
         self.count_refusal(code, count as u64);
         match verdict::on_request(code, error.origin) {
             Verdict::Reject if count > 1 => {
-                tracing::warn!(code, records = count, "the service refused a request; looking for the record that it minds");
+                tracing::warn!(
+                    code,
+                    records = count,
+                    "the service refused a request; looking for the record that it minds"
+                );
                 self.collector.bisect(flight.records);
             }
             Verdict::Reject => {
@@ -478,7 +486,12 @@ impl<P: PutRecords> Sender<P> {
     fn hold(&mut self, code: &str, message: &str, started: Instant, now: Instant) -> Instant {
         if self.gate.blocked().is_none_or(|b| b.code != code) {
             let way_out = verdict::way_out(code);
-            tracing::error!(code, message, stream = &*self.config.stream, "delivery is blocked and nothing is dropped: {way_out}");
+            tracing::error!(
+                code,
+                message,
+                stream = &*self.config.stream,
+                "delivery is blocked and nothing is dropped: {way_out}"
+            );
         }
         if let Some(was) = self.gate.blocked() {
             self.metrics.blocked.with_label_values(&[&was.code]).set(0);
@@ -496,8 +509,16 @@ impl<P: PutRecords> Sender<P> {
         }
         match self.write_dead(&record, code, message) {
             Ok(()) => {
-                tracing::error!(code, events = record.user_records, bytes = record.size, "a record was refused for good: its events are in the dead-letter file");
-                self.metrics.dropped_events.with_label_values(&["deliver", code]).inc_by(u64::from(record.user_records));
+                tracing::error!(
+                    code,
+                    events = record.user_records,
+                    bytes = record.size,
+                    "a record was refused for good: its events are in the dead-letter file"
+                );
+                self.metrics
+                    .dropped_events
+                    .with_label_values(&["deliver", code])
+                    .inc_by(u64::from(record.user_records));
                 self.settle(&record, now);
             }
             Err(error) => {
@@ -538,7 +559,10 @@ fn shard_in(message: &str) -> Option<&str> {
 /// A shard id has 20 characters; the limit keeps a label from taking whatever a server says.
 const MAX_SHARD_ID: usize = 32;
 
-#[expect(clippy::disallowed_methods, reason = "the time of day for people: a file and a metric; nothing is decided by it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of day for people: a file and a metric; nothing is decided by it"
+)]
 fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

@@ -2,6 +2,8 @@
 //!
 //! The modules follow the data; ARCHITECTURE.md has the picture and the invariants.
 
+pub mod admin;
+pub mod agent;
 pub mod backoff;
 pub mod budget;
 pub mod checkpoint;
@@ -16,4 +18,5 @@ pub mod log;
 pub mod metrics;
 pub mod offsets;
 pub mod parse;
+pub mod signal;
 pub mod source;

@@ -134,8 +134,7 @@ impl LineBuilder {
     fn whole(&mut self, line: &[u8], at: usize, start: u64, end: u64, max_event: usize, lines: &mut Lines) {
         let from = lines.rendered.len();
         let mut invalid_utf8 = false;
-        let parsed =
-            parse::parse(self.config.parse, line, &self.added, start, &mut lines.rendered, &mut invalid_utf8);
+        let parsed = parse::parse(self.config.parse, line, &self.added, start, &mut lines.rendered, &mut invalid_utf8);
         let parsed = match parsed {
             Parsed::Refused => {
                 lines.counts.parse_errors += 1;
@@ -284,7 +283,10 @@ mod tests {
         builder.flush(&file[used..], used as u64, max_event, &mut lines);
         out.extend(lines.events[events..].iter().map(|e| bytes(&lines, &file[used..], e)));
         let ends: Vec<_> = lines.events.iter().map(|e| e.span_end).collect();
-        assert!(ends.windows(2).all(|w| w[0] < w[1]) && ends.last().is_none_or(|&e| e <= file.len() as u64), "{ends:?}");
+        assert!(
+            ends.windows(2).all(|w| w[0] < w[1]) && ends.last().is_none_or(|&e| e <= file.len() as u64),
+            "{ends:?}"
+        );
         (out, lines)
     }
 
@@ -310,8 +312,7 @@ mod tests {
 
     #[test]
     fn a_truncated_line_says_so_and_its_lost_bytes_are_counted() {
-        let (events, lines) =
-            run(builder(config(Parse::Raw, 10, LongLines::Truncate)), b"0123456789abcdef\nx\n", 1000);
+        let (events, lines) = run(builder(config(Parse::Raw, 10, LongLines::Truncate)), b"0123456789abcdef\nx\n", 1000);
         assert_eq!(events, [&b"{\"message\":\"0123456789\",\"truncated\":true}"[..], b"x"]);
         assert_eq!(lines.counts, Counts { lines: 2, truncated: 1, truncated_bytes: 7, ..Counts::default() });
     }

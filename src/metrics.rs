@@ -104,7 +104,12 @@ impl Metrics {
                 "How long the source has not been caught up with: the age of the oldest unsent event, or the time since the files' end was last reached.",
                 &["source"],
             ),
-            files: gauges(&r, "source_files", "Files by state: live, draining, unreadable, ignored.", &["source", "state"]),
+            files: gauges(
+                &r,
+                "source_files",
+                "Files by state: live, draining, unreadable, ignored.",
+                &["source", "state"],
+            ),
             rotations: counters(&r, "file_rotations_total", "Rotations by kind: rename, delete, truncate.", &["kind"]),
             events: counters(&r, "events_total", "Events made of lines.", &["source"]),
             parse_errors: counters(&r, "parse_errors_total", "Lines that the parser refused.", &["parser"]),
@@ -114,17 +119,40 @@ impl Metrics {
                 "Lines in which bytes that are not UTF-8 were replaced by U+FFFD.",
                 &["source"],
             ),
-            long_lines: counters(&r, "long_lines_total", "Lines over max_line_bytes: split or truncated.", &["source", "action"]),
-            dropped_events: counters(&r, "dropped_events_total", "Events that are not delivered, by reason.", &["stage", "reason"]),
-            abandoned_bytes: counters(&r, "abandoned_bytes_total", "Bytes of files that are not delivered, by reason.", &["reason"]),
+            long_lines: counters(
+                &r,
+                "long_lines_total",
+                "Lines over max_line_bytes: split or truncated.",
+                &["source", "action"],
+            ),
+            dropped_events: counters(
+                &r,
+                "dropped_events_total",
+                "Events that are not delivered, by reason.",
+                &["stage", "reason"],
+            ),
+            abandoned_bytes: counters(
+                &r,
+                "abandoned_bytes_total",
+                "Bytes of files that are not delivered, by reason.",
+                &["reason"],
+            ),
             in_flight_events: gauge(&r, "in_flight_events", "Events read and neither delivered nor dropped."),
             buffer_bytes: gauge(&r, "buffer_bytes", "Memory that log data takes."),
             buffer_capacity_bytes: gauge(&r, "buffer_capacity_bytes", "Memory that log data may take (memory_limit)."),
             backpressure_seconds: register(
                 &r,
-                prometheus::Counter::with_opts(opts("backpressure_seconds_total", "Time that reading waited for memory.")),
+                prometheus::Counter::with_opts(opts(
+                    "backpressure_seconds_total",
+                    "Time that reading waited for memory.",
+                )),
             ),
-            user_records: counters(&r, "kinesis_user_records_total", "Events that Kinesis has acknowledged.", &["stream"]),
+            user_records: counters(
+                &r,
+                "kinesis_user_records_total",
+                "Events that Kinesis has acknowledged.",
+                &["stream"],
+            ),
             records: counters(&r, "kinesis_records_total", "Kinesis records acknowledged.", &["stream"]),
             bytes: counters(&r, "kinesis_bytes_total", "Bytes of data and partition keys acknowledged.", &["stream"]),
             payload_units: counters(
@@ -133,7 +161,12 @@ impl Metrics {
                 "PUT payload units (25 KiB, begun ones count) of the records acknowledged.",
                 &["stream"],
             ),
-            requests: counters(&r, "kinesis_requests_total", "PutRecords requests that ended, with whatever outcome.", &["stream"]),
+            requests: counters(
+                &r,
+                "kinesis_requests_total",
+                "PutRecords requests that ended, with whatever outcome.",
+                &["stream"],
+            ),
             record_errors: counters(
                 &r,
                 "kinesis_record_errors_total",
@@ -155,7 +188,12 @@ impl Metrics {
                     &["stream"],
                 ),
             ),
-            blocked: gauges(&r, "kinesis_blocked", "1 while nothing can be delivered until somebody acts, by error code.", &["code"]),
+            blocked: gauges(
+                &r,
+                "kinesis_blocked",
+                "1 while nothing can be delivered until somebody acts, by error code.",
+                &["code"],
+            ),
             delivery_latency: register(
                 &r,
                 Histogram::with_opts(
@@ -168,17 +206,28 @@ impl Metrics {
             ),
             last_success: register(
                 &r,
-                Gauge::with_opts(opts("last_success_timestamp_seconds", "When Kinesis last acknowledged a record; 0 if never.")),
+                Gauge::with_opts(opts(
+                    "last_success_timestamp_seconds",
+                    "When Kinesis last acknowledged a record; 0 if never.",
+                )),
             ),
             checkpoint_age: register(
                 &r,
-                Gauge::with_opts(opts("checkpoint_age_seconds", "For how long the checkpoint on disk has been behind; 0 if it is not.")),
+                Gauge::with_opts(opts(
+                    "checkpoint_age_seconds",
+                    "For how long the checkpoint on disk has been behind; 0 if it is not.",
+                )),
             ),
             checkpoint_errors: register(
                 &r,
                 IntCounter::with_opts(opts("checkpoint_errors_total", "Checkpoints that could not be written.")),
             ),
-            watch_mode: gauges(&r, "watch_mode", "How new files are noticed: notify (with a periodic scan) or poll.", &["mode"]),
+            watch_mode: gauges(
+                &r,
+                "watch_mode",
+                "How new files are noticed: notify (with a periodic scan) or poll.",
+                &["mode"],
+            ),
             registry: r,
         }
     }
@@ -196,7 +245,11 @@ impl Metrics {
     /// The sum over all series of a counter.
     pub fn total(counter: &IntCounterVec) -> u64 {
         let families = counter.collect();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters hold whole numbers below 2^53")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counters hold whole numbers below 2^53"
+        )]
         families.iter().flat_map(|f| f.get_metric()).map(|m| m.get_counter().get_value() as u64).sum()
     }
 }

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use tokio::sync::oneshot;
+
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain, runtime};
+use crate::agent::{Agent, Error, Summary};
 use crate::config::Config;
+use crate::signal::Signals;
 
 /// Loads the configuration, starts the log and runs the agent to its end.
 pub(super) fn run(flags: &SettingFlags, environment: BTreeMap<String, String>) -> ExitCode {
@@ -15,7 +19,7 @@ pub(super) fn run(flags: &SettingFlags, environment: BTreeMap<String, String>) -
     crate::log::init(&config.log);
     announce(&config);
     match runtime() {
-        Ok(runtime) => runtime.block_on(std::future::ready(ExitCode::SUCCESS)),
+        Ok(runtime) => runtime.block_on(serve(config)),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
     }
 }
@@ -32,4 +36,43 @@ fn announce(config: &Config) {
         paths = ?globs,
         "configuration loaded"
     );
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&format_args!("signals cannot be caught: {error}"), EXIT_FAILED),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let twice = async {
+        signals.next().await;
+        // The agent may be gone already.
+        stop.send(()).ok();
+        signals.next().await;
+    };
+    let agent = async {
+        let stopped = async { drop(stopped.await) };
+        Box::pin(Agent::start(config)).await?.run(stopped).await
+    };
+    tokio::select! {
+        ended = Box::pin(agent) => conclude(ended),
+        () = twice => {
+            tracing::warn!("a second signal: ending at once; what is not checkpointed is sent again at the next start");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// An orderly stop is a success whether everything went out or not: what did not is still in the files.
+fn conclude(ended: Result<Summary, Error>) -> ExitCode {
+    match ended {
+        Ok(Summary { events, delivered, dropped, unsettled, drained }) => {
+            tracing::info!(events, delivered, dropped, unsettled, drained, "stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(%error, "kinetail cannot go on");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
 }

@@ -90,7 +90,9 @@ pub struct Aws {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The certificates cannot be read.
-    #[error("kinesis.ca_file {path}: cannot be read: {source}; give a readable PEM file, or leave it out to trust the system's certificates")]
+    #[error(
+        "kinesis.ca_file {path}: cannot be read: {source}; give a readable PEM file, or leave it out to trust the system's certificates"
+    )]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -98,7 +100,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The certificates make no sense.
-    #[error("kinesis.ca_file {path}: holds no usable PEM certificate; it must contain -----BEGIN CERTIFICATE----- blocks")]
+    #[error(
+        "kinesis.ca_file {path}: holds no usable PEM certificate; it must contain -----BEGIN CERTIFICATE----- blocks"
+    )]
     CaContent {
         /// The file.
         path: PathBuf,
@@ -116,8 +120,10 @@ impl Aws {
             }
             trust = TrustStore::empty().with_pem_certificate(pem);
         }
-        let tls_context =
-            TlsContext::builder().with_trust_store(trust).build().map_err(|_| Error::CaContent { path: config.ca_file.clone().unwrap_or_default() })?;
+        let tls_context = TlsContext::builder()
+            .with_trust_store(trust)
+            .build()
+            .map_err(|_| Error::CaContent { path: config.ca_file.clone().unwrap_or_default() })?;
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .tls_context(tls_context)
@@ -139,7 +145,8 @@ impl Aws {
 
     /// The stream's record limit in bytes, if the role may ask for it. The service allows 20 such calls a second to an account.
     pub async fn record_limit(&self, stream: &str) -> Result<Option<usize>, RequestError> {
-        let summary = self.client.describe_stream_summary().stream_name(stream).send().await.map_err(|e| request_error(&e))?;
+        let summary =
+            self.client.describe_stream_summary().stream_name(stream).send().await.map_err(|e| request_error(&e))?;
         let kib = summary.stream_description_summary().and_then(|s| s.max_record_size_in_kib());
         Ok(kib.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib * 1024))
     }
@@ -164,7 +171,8 @@ impl PutRecords for Aws {
 
 fn results(output: PutRecordsOutput) -> Vec<EntryResult> {
     // FailedRecordCount is not looked at: each entry says for itself what became of it.
-    let result = |entry: aws_sdk_kinesis::types::PutRecordsResultEntry| match (entry.sequence_number, entry.error_code) {
+    let result = |entry: aws_sdk_kinesis::types::PutRecordsResultEntry| match (entry.sequence_number, entry.error_code)
+    {
         (Some(_), None) => EntryResult::Stored { shard: entry.shard_id.unwrap_or_default() },
         (_, code) => EntryResult::Refused {
             code: code.unwrap_or_else(|| "NoSequenceNumber".to_owned()),
@@ -182,10 +190,13 @@ where
         SdkError::ServiceError(e) => {
             (e.err().code().unwrap_or("NoErrorCode").to_owned(), Origin::Service(e.raw().status().as_u16()))
         }
-        SdkError::ResponseError(e) => ("UnreadableResponse".to_owned(), match e.raw().status().as_u16() {
-            200..=299 => Origin::Transport,
-            status => Origin::Service(status),
-        }),
+        SdkError::ResponseError(e) => (
+            "UnreadableResponse".to_owned(),
+            match e.raw().status().as_u16() {
+                200..=299 => Origin::Transport,
+                status => Origin::Service(status),
+            },
+        ),
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), Origin::Transport),
         SdkError::ConstructionFailure(_) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
         other if caused_by_credentials(other) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
@@ -250,7 +261,8 @@ impl Intercept for PreparedBody {
         config.interceptor_state().store_put(signing);
         let request = context.request_mut();
         request.headers_mut().insert("content-length", length.to_string());
-        *request.body_mut() = SdkBody::from_body_1_x(Pieces { pieces: self.0.clone().into_iter(), length: length as u64 });
+        *request.body_mut() =
+            SdkBody::from_body_1_x(Pieces { pieces: self.0.clone().into_iter(), length: length as u64 });
         Ok(())
     }
 }

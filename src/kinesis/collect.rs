@@ -152,7 +152,10 @@ impl Collector {
 
     /// Whether nothing waits here. Records that are out do not count.
     pub fn is_empty(&self) -> bool {
-        self.unordered.is_empty() && self.refused.is_empty() && self.ready.is_empty() && self.halves.is_empty()
+        self.unordered.is_empty()
+            && self.refused.is_empty()
+            && self.ready.is_empty()
+            && self.halves.is_empty()
             && self.lanes.values().all(|lane| lane.queue.is_empty())
     }
 

@@ -73,7 +73,8 @@ impl Gate {
         if let Some(closed) = &mut self.closed
             && closed.blocked.as_ref().is_none_or(|b| b.code != code)
         {
-            closed.blocked = Some(Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: wall_clock() });
+            closed.blocked =
+                Some(Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: wall_clock() });
         }
         until
     }

@@ -157,7 +157,11 @@ pub(crate) mod tests {
             }
             let before: Vec<_> = records.iter().map(KinesisRecord::entry).collect();
             finish(&mut records);
-            assert_eq!(before, records.iter().map(KinesisRecord::entry).collect::<Vec<_>>(), "a resend is the same bytes");
+            assert_eq!(
+                before,
+                records.iter().map(KinesisRecord::entry).collect::<Vec<_>>(),
+                "a resend is the same bytes"
+            );
         }
     }
 }

@@ -61,10 +61,14 @@ fn on_code(code: &str) -> Option<Verdict> {
         | "RequestLimitExceeded"
         | "TooManyRequestsException"
         | "SlowDown" => Verdict::Throttled,
-        "InternalFailure" | "InternalFailureException" | "InternalServerError" | "InternalServiceError"
-        | "ServiceUnavailable" | "ServiceUnavailableException" | "RequestTimeout" | "RequestTimeoutException" => {
-            Verdict::Failed
-        }
+        "InternalFailure"
+        | "InternalFailureException"
+        | "InternalServerError"
+        | "InternalServiceError"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => Verdict::Failed,
         "ResourceNotFoundException"
         | "ResourceInUseException"
         | "AccessDenied"
@@ -89,7 +93,10 @@ fn on_code(code: &str) -> Option<Verdict> {
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException"
         | "UnknownOperationException" => Verdict::Hold,
-        "InvalidArgumentException" | "SerializationException" | "ValidationException" | "ValidationError"
+        "InvalidArgumentException"
+        | "SerializationException"
+        | "ValidationException"
+        | "ValidationError"
         | "RequestEntityTooLarge" => Verdict::Reject,
         _ => return None,
     })
@@ -111,15 +118,22 @@ pub fn way_out(code: &str) -> &'static str {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "the credentials have expired, or this machine's clock is wrong: renew them, or set the clock"
         }
-        "UnrecognizedClientException" | "InvalidClientTokenId" | "InvalidSignatureException"
-        | "SignatureDoesNotMatch" | "IncompleteSignature" | "IncompleteSignatureException"
-        | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => {
             "the service does not accept the credentials: check the access key, the secret, the region and this machine's clock"
         }
         "InvalidArgumentException" | "SerializationException" | "ValidationException" | "ValidationError" => {
             "the service refuses every record so far: check kinesis.stream and kinesis.endpoint"
         }
-        "DeadLetterFile" => "a record was refused and could not be put aside: free space in state_dir, or make it writable",
+        "DeadLetterFile" => {
+            "a record was refused and could not be put aside: free space in state_dir, or make it writable"
+        }
         code if code.starts_with("KMS") => {
             "the stream's KMS key cannot be used: check the key's state and policy, and this role's kms:GenerateDataKey"
         }

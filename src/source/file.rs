@@ -78,7 +78,12 @@ impl Group {
         if key.len() <= crate::kinesis::aggregate::MAX_KEY_BYTES {
             return key.into();
         }
-        format!("{}:{:032x}", self.host.chars().take(MAX_HOST_IN_KEY).collect::<String>(), crate::kinesis::hash::partition_key(&key)).into()
+        format!(
+            "{}:{:032x}",
+            self.host.chars().take(MAX_HOST_IN_KEY).collect::<String>(),
+            crate::kinesis::hash::partition_key(&key)
+        )
+        .into()
     }
 }
 

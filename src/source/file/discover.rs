@@ -57,7 +57,7 @@ impl Discovery {
                     let looked = std::fs::metadata(&path);
                     (path, looked)
                 }
-                Err(error) => (error.path().to_owned(), Err(error.into_error())),
+                Err(error) => (error.path().to_owned(), Err(std::io::Error::from(error))),
             };
             match looked {
                 Ok(metadata) if metadata.is_file() => {

@@ -124,7 +124,13 @@ mod tests {
         let head_changed = [b"LINE", &old[4..]].concat();
         let mut mark_changed = old.clone();
         mark_changed[4990] ^= 1;
-        for (content, same) in [(&grown, true), (&old, true), (&head_changed, false), (&mark_changed, false), (&old[..4999].to_vec(), false)] {
+        for (content, same) in [
+            (&grown, true),
+            (&old, true),
+            (&head_changed, false),
+            (&mark_changed, false),
+            (&old[..4999].to_vec(), false),
+        ] {
             let (_dir, file, size) = file(content);
             assert_eq!(has_content(&file, size, &entry).unwrap(), same);
         }

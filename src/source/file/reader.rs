@@ -96,7 +96,13 @@ pub struct Reader {
 
 impl Reader {
     /// A reader that goes on where the last run left.
-    pub fn new(groups: Vec<Group>, found: Found, journal: Option<Journal>, budget: Arc<Budget>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        groups: Vec<Group>,
+        found: Found,
+        journal: Option<Journal>,
+        budget: Arc<Budget>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let now = Instant::now();
         let (entries, first_run) = match found {
             Found::Nothing => (Vec::new(), true),
@@ -211,7 +217,8 @@ impl Reader {
         for (index, group) in self.groups.iter().enumerate() {
             let count = |state: &str, n: i64| self.metrics.files.with_label_values(&[&*group.name, state]).set(n);
             let of = |f: fn(&State) -> bool| {
-                i64::try_from(self.generations.values().filter(|g| g.group == index && f(&g.state)).count()).unwrap_or(i64::MAX)
+                i64::try_from(self.generations.values().filter(|g| g.group == index && f(&g.state)).count())
+                    .unwrap_or(i64::MAX)
             };
             count("live", of(|s| *s == State::Live));
             count("draining", of(|s| matches!(s, State::Draining(_))));
@@ -275,7 +282,13 @@ impl Reader {
     }
 
     /// The entry of the last run that is this file's, if there is one.
-    fn take_entry(&mut self, file: &std::fs::File, size: u64, id: FileId, path: &str) -> std::io::Result<Option<Entry>> {
+    fn take_entry(
+        &mut self,
+        file: &std::fs::File,
+        size: u64,
+        id: FileId,
+        path: &str,
+    ) -> std::io::Result<Option<Entry>> {
         let mut best = None;
         for (index, entry) in self.entries.iter().enumerate() {
             let Some(fit) = identity::fits(entry, id, path) else { continue };
@@ -309,7 +322,10 @@ impl Reader {
         for found in std::fs::read_dir(was.parent()?).ok()?.flatten() {
             let Ok(metadata) = found.metadata() else { continue };
             let id = FileId::of(&metadata);
-            if !metadata.is_file() || id != (FileId { dev: entry.dev, ino: entry.ino }) || self.by_file.contains_key(&id) {
+            if !metadata.is_file()
+                || id != (FileId { dev: entry.dev, ino: entry.ino })
+                || self.by_file.contains_key(&id)
+            {
                 continue;
             }
             let file = open(&found.path()).ok()?;
@@ -320,7 +336,15 @@ impl Reader {
         None
     }
 
-    fn add(&mut self, group: usize, path: PathBuf, file: std::fs::File, (offset, tag): (u64, u64), state: State, now: Instant) -> std::io::Result<()> {
+    fn add(
+        &mut self,
+        group: usize,
+        path: PathBuf,
+        file: std::fs::File,
+        (offset, tag): (u64, u64),
+        state: State,
+        now: Instant,
+    ) -> std::io::Result<()> {
         let id = SourceId(self.next_id);
         let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let lane = *self.lanes.entry(path.clone()).or_insert(LaneId(lanes));
@@ -398,7 +422,14 @@ impl Reader {
         }
     }
 
-    fn batch(&self, id: SourceId, chunk: Vec<u8>, lines: Lines, (start, end): (u64, u64), mut permit: Permit) -> Option<Batch> {
+    fn batch(
+        &self,
+        id: SourceId,
+        chunk: Vec<u8>,
+        lines: Lines,
+        (start, end): (u64, u64),
+        mut permit: Permit,
+    ) -> Option<Batch> {
         let generation = self.generations.get(&id)?;
         let group = &self.groups[generation.group];
         let bytes: usize = lines.events.iter().map(|e| (e.end - e.start) as usize + EVENT_BYTES).sum();
@@ -586,10 +617,17 @@ const EVENT_BYTES: usize = 12;
 fn reuse(spare: &mut Spare) -> Lines {
     spare.rendered.clear();
     spare.events.clear();
-    Lines { events: std::mem::take(&mut spare.events), rendered: std::mem::take(&mut spare.rendered), ..Lines::default() }
+    Lines {
+        events: std::mem::take(&mut spare.events),
+        rendered: std::mem::take(&mut spare.rendered),
+        ..Lines::default()
+    }
 }
 
-#[expect(clippy::disallowed_methods, reason = "when a file was last there, to the day: decides only when a vanished one is forgotten")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when a file was last there, to the day: decides only when a vanished one is forgotten"
+)]
 fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

@@ -1,0 +1,311 @@
+//! The agent: wires the line, owns its threads and tasks, and ends them in order.
+//!
+//! Three threads: the reader, the writer of checkpoints, and this one, which runs the sender and the admin server. A stop closes
+//! channels from the source on: the reader reads to the end of its files and lets go of the batches, the sender drains and lets go
+//! of the settled spans, the reader writes the last checkpoint. What is not settled at the deadline stays uncommitted and is read again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::admin::{self, Admin, View};
+use crate::budget::Budget;
+use crate::checkpoint::{self, Entry, Found, StateDir};
+use crate::config::{Config, Format};
+use crate::deadletter::DeadLetters;
+use crate::kinesis::aggregate::Packing;
+use crate::kinesis::client::{self, Aws};
+use crate::kinesis::{self, Sender, SenderConfig, Status};
+use crate::metrics::Metrics;
+use crate::source::file::Group;
+use crate::source::file::reader::{self, Reader};
+
+/// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
+const BATCH_QUEUE: usize = 4;
+/// Buffers on their way back to the reader.
+const SPARE_QUEUE: usize = BATCH_QUEUE;
+/// Lists of settled spans on their way to the reader. The sender joins what does not fit yet.
+const SETTLED_QUEUE: usize = 16;
+/// The record limit of a stream that nobody changed: key and data.
+const DEFAULT_RECORD_LIMIT: usize = 1 << 20;
+/// A stream's limit is asked for within this time after the start, so that a fleet that starts at once stays below the 20 calls a second
+/// that the service allows to an account.
+const LIMIT_JITTER: Duration = Duration::from_secs(30);
+/// After the sender has ended, the last checkpoint takes one write and two syncs.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// Why the agent did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] checkpoint::Error),
+    /// No client could be made.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The admin server cannot listen.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// The system gives no thread.
+    #[error("a thread cannot be started: {0}; raise the limit of processes (pids) of this container")]
+    Thread(std::io::Error),
+    /// The reader ended, which it does only when it is told to.
+    #[error("the reader ended by itself; this is a bug, and a restart goes on where it stood")]
+    Reader,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Events that were made.
+    pub events: u64,
+    /// Events that Kinesis has acknowledged.
+    pub delivered: u64,
+    /// Events that were dropped under a counted reason.
+    pub dropped: u64,
+    /// Events that were read and are neither; they are read again at the next start.
+    pub unsettled: u64,
+    /// Everything that had been read was settled before the deadline.
+    pub drained: bool,
+}
+
+/// An agent that is about to run.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    aws: Aws,
+    state: Arc<StateDir>,
+    reader: Reader,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
+    admin: Option<Admin>,
+}
+
+impl Agent {
+    /// Opens all that an agent needs before it reads the first line.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let state = StateDir::open(&config.state_dir)?;
+        let found = state.load()?;
+        if let Found::Corrupt { aside, why } = &found {
+            tracing::error!(why, aside = %aside.display(), "the checkpoint cannot be read and was moved aside; all files are read from their beginning, so events that were delivered before come again");
+        }
+        let aws = Aws::new(&config.kinesis).await?;
+        let metrics = Arc::new(Metrics::new());
+        let budget = Budget::new(config.memory_limit);
+        let admin = match config.admin.listen {
+            Some(address) => Some(Admin::bind(address).await?),
+            None => None,
+        };
+        let journal = open_journal(&state, &found, &metrics);
+        let host = host_name();
+        let groups = config.sources.iter().map(|source| Group::new(source, &host)).collect();
+        let reader = Reader::new(groups, found, journal, Arc::clone(&budget), Arc::clone(&metrics));
+        Ok(Self { config, aws, state: Arc::new(state), reader, budget, metrics, admin })
+    }
+
+    /// Where the admin server listens.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Runs until `stop` completes and everything is sent, or the time for that is over.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
+        let Self { config, aws, state, reader, budget, metrics, admin } = self;
+        let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
+        let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
+        let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
+        let (checkpoint_tx, checkpoints) = mpsc::channel(1);
+        let (stop_tx, stop_rx) = watch::channel(false);
+        let (status, status_rx) = watch::channel(Status::default());
+        let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
+
+        let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
+        spawn_reader(
+            reader,
+            reader::Channels {
+                batches: batch_tx,
+                spare: spare_rx,
+                settled: settled_rx,
+                checkpoints: checkpoint_tx,
+                stop: stop_rx,
+                sender: status_rx.clone(),
+                record_limit: record_limit.clone(),
+            },
+        )?;
+
+        let pool = budget.try_reserve(0).expect("nothing always fits");
+        let dead_letters = DeadLetters::new(state.path());
+        let sender = Sender::new(aws.clone(), sender_config(&config), pool, dead_letters, Arc::clone(&metrics));
+        let channels = kinesis::Channels { batches, settled, spare, status, record_limit };
+        let view = View::new(&config, Arc::clone(&metrics), budget, status_rx);
+        let drained = {
+            let stopping = stop_tx.clone();
+            let sending = sender.run(channels);
+            let ended = until_stopped(stop, &stopping, config.shutdown.timeout);
+            tokio::select! {
+                () = sending => true,
+                () = ended => false,
+                () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
+                () = follow_limit(&aws, &config.kinesis.stream, limit_tx) => unreachable!("the limit is followed for ever"),
+            }
+        };
+        // The sender is gone, and with it the channel that the reader waits for.
+        let stopped = *stop_tx.borrow();
+        if timeout(CLOSING_TIME, closed).await.is_err() {
+            tracing::error!(
+                "the last checkpoint was not written in time; what was delivered since the one before comes again"
+            );
+        }
+        if drained && !stopped {
+            return Err(Error::Reader);
+        }
+        Ok(summary(&metrics, drained))
+    }
+}
+
+fn summary(metrics: &Metrics, drained: bool) -> Summary {
+    let (events, delivered) = (Metrics::total(&metrics.events), Metrics::total(&metrics.user_records));
+    let dropped = Metrics::total(&metrics.dropped_events);
+    let unsettled = events - delivered - dropped;
+    Summary { events, delivered, dropped, unsettled, drained }
+}
+
+/// Completes at the deadline after the stop.
+async fn until_stopped(stop: impl Future<Output = ()>, stopping: &watch::Sender<bool>, limit: Duration) {
+    stop.await;
+    let deadline = Instant::now() + limit;
+    tracing::info!(timeout = ?limit, "stopping: reading to the end of the files, then sending what is left");
+    stopping.send_replace(true);
+    sleep_until(deadline).await;
+}
+
+async fn serve(admin: Option<Admin>, view: View) {
+    match admin {
+        Some(admin) => admin.serve(view).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks for the stream's record limit once, where that is allowed. Without an answer the service's default holds, which is never too much.
+async fn follow_limit(aws: &Aws, stream: &str, limit: watch::Sender<usize>) {
+    let pause = pin!(sleep(LIMIT_JITTER.mul_f64(fastrand::f64())));
+    pause.await;
+    match aws.record_limit(stream).await {
+        Ok(Some(bytes)) => {
+            tracing::info!(bytes, "the stream's record limit");
+            limit.send_replace(bytes.max(DEFAULT_RECORD_LIMIT));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::info!(
+                code = error.code,
+                "the stream's record limit is not known (kinesis:DescribeStreamSummary); the default of 1 MiB holds"
+            );
+        }
+    }
+    std::future::pending().await
+}
+
+fn sender_config(config: &Config) -> SenderConfig {
+    let kinesis = &config.kinesis;
+    // A record of one event each needs no company to wait for.
+    let max_age = if kinesis.format == Format::Single { Duration::ZERO } else { kinesis.aggregate.max_age };
+    SenderConfig {
+        stream: kinesis.stream.as_str().into(),
+        packing: Packing {
+            format: kinesis.format,
+            partition_key: kinesis.partition_key,
+            target: kinesis.aggregate.target_bytes,
+            max: DEFAULT_RECORD_LIMIT,
+            max_age,
+        },
+        max_in_flight: kinesis.max_in_flight_requests,
+        request_timeout: kinesis.request_timeout,
+        seed: fastrand::u64(..),
+    }
+}
+
+/// The journal begins empty, so what it held goes into the checkpoint first.
+fn open_journal(state: &StateDir, found: &Found, metrics: &Metrics) -> Option<checkpoint::Journal> {
+    let opened = match found {
+        Found::Entries(entries) => state.store(entries.clone()).and_then(|()| state.journal()),
+        Found::Nothing | Found::Corrupt { .. } => state.journal(),
+    };
+    opened
+        .inspect_err(|error| {
+            metrics.checkpoint_errors.inc();
+            tracing::error!(%error, state_dir = %state.path().display(), "offsets cannot be noted; delivery goes on, and a restart sends again what no checkpoint holds: make state_dir writable and give it space");
+        })
+        .ok()
+}
+
+fn spawn_reader(reader: Reader, channels: reader::Channels) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Error::Thread)?;
+    std::thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || runtime.block_on(reader.run(channels)))
+        .map(drop)
+        .map_err(Error::Thread)
+}
+
+/// The thread that writes checkpoints: a sync can take as long as a disk likes. The answer completes when it has written the last one.
+fn spawn_writer(
+    state: Arc<StateDir>,
+    mut checkpoints: mpsc::Receiver<Vec<Entry>>,
+    metrics: Arc<Metrics>,
+) -> Result<oneshot::Receiver<()>, Error> {
+    let (done, closed) = oneshot::channel();
+    let write = move || {
+        let mut failing_since: Option<Instant> = None;
+        while let Some(entries) = checkpoints.blocking_recv() {
+            match state.store(entries) {
+                Ok(()) => {
+                    if failing_since.take().is_some() {
+                        tracing::info!("checkpoints can be written again");
+                    }
+                    metrics.checkpoint_age.set(0.0);
+                }
+                Err(error) => {
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    metrics.checkpoint_errors.inc();
+                    metrics.checkpoint_age.set(since.elapsed().as_secs_f64());
+                    tracing::error!(%error, state_dir = %state.path().display(), "the checkpoint cannot be written; delivery goes on, and a restart sends again what was delivered since the last one: make state_dir writable and give it space");
+                }
+            }
+        }
+        // Nobody waits any more when the time for closing is over.
+        done.send(()).ok();
+    };
+    std::thread::Builder::new().name("checkpoint".to_owned()).spawn(write).map_err(Error::Thread)?;
+    Ok(closed)
+}
+
+/// The machine's name: in a pod the pod's, in a task the container's.
+fn host_name() -> String {
+    let path = PathBuf::from("/proc/sys/kernel/hostname");
+    let name = std::fs::read_to_string(path).unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The largest event of a stream that nobody changed.
+pub const fn default_record_limit() -> usize {
+    DEFAULT_RECORD_LIMIT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_limit_leaves_room_for_an_event_of_nearly_a_mebibyte() {
+        assert!(crate::kinesis::aggregate::max_event(default_record_limit()) > (1 << 20) - 1024);
+    }
+}
