@@ -19,7 +19,9 @@ from pathlib import Path
 
 from aws_kinesis_agg.aggregator import RecordAggregator
 
+import checks
 import kcl
+import logs
 import servers
 
 AGGREGATE_BYTES = 51_200
@@ -99,14 +101,8 @@ class Fake:
         self.sent, self.faulty, self.stopping = 0, bool(self.fault), False
 
     def event(self, line):
-        if self.get("PARSE") == "raw":
-            return line
-        try:
-            if isinstance(json.loads(line), dict):
-                return line
-        except ValueError:
-            pass
-        return json.dumps({"message": line.decode()}).encode()
+        event = logs.expected(self.get("PARSE"), line)
+        return json.dumps({"message": event.text}).encode() if isinstance(event, checks.Message) else event
 
     def step(self, last=False):
         """Sends what has been added to the files."""
@@ -116,6 +112,7 @@ class Fake:
             end = len(data) if last and self.fault != "tail" else data.rfind(b"\n") + 1
             if end:
                 events = [self.event(line) for line in data[:end].removesuffix(b"\n").split(b"\n")]
+                events = [e for e in events if e is not None]
                 self.put(self.spoil(events), path)
                 self.sent += len(events)
                 self.offsets[path] = at + end
@@ -131,7 +128,7 @@ class Fake:
         if self.fault == "disorder":
             return [events[1], events[0], *events[2:]]
         if self.fault == "altered":
-            return [events[0] + b" ", *events[1:]]
+            return [b" " + events[0], *events[1:]]
         return events + events[:1] if self.fault == "twice" else events
 
     def put(self, events, path):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import checks
 import consumers
+import corpora
 import fake_agent
 import kcl
 import servers
@@ -90,6 +91,14 @@ def pure_cases(npm):
     yield "required fields", checks.unpack([checks.Stored("shard-0", "k", "1", half)], "kpl", shards, npm)[1], "a required field"
 
 
+def summary_cases():
+    """How corpora.py reads the summary of a demo."""
+    for text, want in (("lost 0, duplicates 0", 0), ("lost: 12", 12), ("0 lost", 0), ("lost=1,234 duplicates=0", 1234), ("nothing", None),
+                       ('{"lost":0,"duplicates":3}', 0), ("lost          7\nduplicates    0", 7)):
+        got = corpora.stated(text, "lost")
+        yield f"summary {text!r}", [] if got == want else [f"read as {got}"], None
+
+
 def whole_cases(opt):
     """As pure_cases, with the fake agent against a real server."""
     opt.command = [sys.executable, str(HERE / "fake_agent.py")]
@@ -119,8 +128,8 @@ def main():
     work = opt.work.resolve() if opt.work else Path(tempfile.mkdtemp(prefix="interop-selftest-"))
     opt.work, opt.keep, opt.deadline = work, False, servers.DEADLINE
     consumers.FIRST_LINES, consumers.LATER_LINES, consumers.APPENDED_LINES = 80, 40, 20
-    report = consumers.Report()
-    cases = list(pure_cases(opt.npm))
+    report = consumers.Report(quiet=opt.quiet)
+    cases = [*pure_cases(opt.npm), *summary_cases()]
     for name, found, want in cases:
         report.case(name, judge(found, want), 0.0)
     if not opt.quick:
