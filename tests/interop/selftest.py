@@ -123,6 +123,7 @@ def main():
     p.add_argument("--npm", type=Path, required=True)
     p.add_argument("--work", type=Path)
     p.add_argument("--promtool", type=Path)
+    p.add_argument("--quiet", action="store_true", help="print failed cases only")
     p.add_argument("--quick", action="store_true", help="the checks alone, without server and fake agent")
     opt = p.parse_args()
     work = opt.work.resolve() if opt.work else Path(tempfile.mkdtemp(prefix="interop-selftest-"))
