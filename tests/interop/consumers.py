@@ -34,6 +34,8 @@ FILES = ("one", "two", "three")
 FIRST_LINES = 900
 LATER_LINES = 100
 APPENDED_LINES = 60
+# How long a delivered event's acknowledgement may take to show in the metrics, seconds.
+ACKNOWLEDGED_S = 15
 METRICS_CONTENT = re.compile(r"^kinetail_(\w+?)(\{[^}]*\})? ([-+0-9.eE]+)$", re.MULTILINE)
 
 
@@ -160,6 +162,8 @@ class Run:
 
     def check_admin(self, agent):
         found = []
+        # An event can be read before its acknowledgement has reached the agent.
+        self.wait_acknowledged(agent)
         for page in ("/livez", "/readyz", "/status", "/metrics"):
             code, text = agent.get(page)
             if code != 200:
@@ -171,21 +175,30 @@ class Run:
                 found += self.check_metrics(text)
         return found
 
+    def wait_acknowledged(self, agent):
+        total = self.log.total()
+        try:
+            servers.wait_for("", lambda: metric_sum(agent.get("/metrics")[1], "kinesis_user_records_total") >= total, ACKNOWLEDGED_S)
+        except TimeoutError:
+            pass  # check_metrics says what is wrong
+
     def check_metrics(self, text):
         found = []
-        sums = {}
-        for name, labels, value in METRICS_CONTENT.findall(text):
-            # Blank lines are no events of a JSON log, and are dropped on purpose.
-            if 'reason="blank"' not in labels:
-                sums[name] = sums.get(name, 0) + float(value)
         for name, want in (("kinesis_user_records_total", self.log.total()), ("dropped_events_total", 0)):
-            if sums.get(name, 0) != want:
-                found.append(f"kinetail_{name} is {sums.get(name)} in all, expected {want}")
+            got = metric_sum(text, name)
+            if got != want:
+                found.append(f"kinetail_{name} is {got} in all, expected {want}")
         if self.opt.promtool:
             p = subprocess.run([str(self.opt.promtool), "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
             if p.returncode != 0:
                 found.append(f"promtool check metrics: {p.returncode}: {(p.stdout + p.stderr)[:600]}")
         return found
+
+
+def metric_sum(text, wanted):
+    """A metric over all its labels. Blank lines are no events of a JSON log, and are dropped on purpose."""
+    series = METRICS_CONTENT.findall(text)
+    return sum(float(value) for name, labels, value in series if name == wanted and 'reason="blank"' not in labels)
 
 
 def run_case(case, server, opt):
