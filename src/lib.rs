@@ -2,4 +2,7 @@
 //!
 //! The modules follow the data; ARCHITECTURE.md has the picture and the invariants.
 
+pub mod cli;
 pub mod config;
+pub mod kinesis;
+pub mod local;

@@ -1,0 +1,3 @@
+//! What kinetail knows about Kinesis Data Streams.
+
+pub mod hash;
