@@ -23,7 +23,6 @@ mod state;
 mod stream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -31,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use clock::Clock;
-use owner::Owner;
+use owner::{Owner, Request};
 use refusal::Violations;
 use state::{MAX_STREAMS, State};
 use stream::MAX_SHARDS;
@@ -161,32 +160,37 @@ impl LocalStream {
     /// Answers clients until `stop` is ready. Then all connections are closed, answered or not.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let (requests, inbox) = mpsc::channel(MAX_WAITING_REQUESTS);
-        let mut owner = pin!(self.owner.run(inbox));
-        let mut stop = pin!(stop);
         let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
-                // It can't end before this loop, which holds a sender.
-                () = &mut owner => break,
-                Some(_) = connections.join_next() => {}
-                accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => {
-                        // Small answers shouldn't wait for more to send.
-                        if let Err(error) = stream.set_nodelay(true) {
-                            tracing::debug!(%error, "can't switch Nagle's algorithm off");
-                        }
-                        connections.spawn(server::serve(stream, requests.clone()));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "can't accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
+        tokio::select! {
+            () = stop => {}
+            // These two end only with this function: each holds what the other waits for.
+            () = self.owner.run(inbox) => {}
+            () = accept(&self.listener, &requests, &mut connections) => {}
         }
         connections.shutdown().await;
         Ok(())
+    }
+}
+
+/// Accepts connections, each of which gets a task.
+async fn accept(listener: &TcpListener, requests: &mpsc::Sender<Request>, connections: &mut JoinSet<()>) {
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    // Small answers shouldn't wait for more to send.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "can't switch Nagle's algorithm off");
+                    }
+                    connections.spawn(server::serve(stream, requests.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
     }
 }
 

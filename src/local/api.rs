@@ -7,6 +7,8 @@ mod put;
 mod read;
 mod shards;
 mod streams;
+#[cfg(test)]
+mod timed;
 
 use serde::{Deserialize, Serialize};
 

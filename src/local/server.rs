@@ -148,7 +148,7 @@ fn answer(status: u16, body: Bytes) -> Result<Response<Full<Bytes>>, Ended> {
 
 /// A request's id, in the form of the service's.
 fn uuid(bits: u128) -> String {
-    let (a, b, c) = (bits >> 96, (bits >> 80) & 0xffff, (bits >> 64) & 0xffff);
-    let (d, e) = ((bits >> 48) & 0xffff, bits & 0xffff_ffff_ffff);
-    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    let field = |shift: u32, width: u32| (bits >> shift) & ((1 << width) - 1);
+    let (time, version, variant) = (field(96, 32), [field(80, 16), field(64, 16)], field(48, 16));
+    format!("{time:08x}-{:04x}-{:04x}-{variant:04x}-{:012x}", version[0], version[1], field(0, 48))
 }

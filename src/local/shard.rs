@@ -184,8 +184,14 @@ impl Shard {
         (self.sequence(place, arrival_ms), footprint)
     }
 
+    /// Counts a read of so many records.
+    pub(crate) fn count_read(&mut self, records: usize) {
+        self.counts.reads += 1;
+        self.counts.records_read += records as u64;
+    }
+
     /// Reads up to `limit` records from `place` on.
-    pub(crate) fn read(&mut self, place: u64, limit: usize, now_ms: u64) -> Batch<'_> {
+    pub(crate) fn read(&self, place: u64, limit: usize, now_ms: u64) -> Batch<'_> {
         let first = self.records.front().map_or(self.next_place, |record| record.place);
         // What was trimmed is skipped; places are consecutive, so that a place is an index.
         let skip = usize::try_from(place.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -198,8 +204,6 @@ impl Shard {
             }
             records.push(record);
         }
-        self.counts.reads += 1;
-        self.counts.records_read += records.len() as u64;
         let next = records.last().map_or(place.max(first), |last| last.place + 1);
         let unread = self.records.get(skip.saturating_add(records.len()));
         let behind_ms = unread.map_or(0, |record| now_ms.saturating_sub(record.arrival_ms));
@@ -345,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_read_goes_on_where_the_last_one_ended() {
-        let mut shard = with_records(5);
+        let shard = with_records(5);
         let batch = shard.read(0, 3, NOW_MS + 10);
         assert_eq!(batch.records.iter().map(|record| record.place).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!((batch.next, batch.behind_ms), (4, 7));

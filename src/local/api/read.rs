@@ -172,41 +172,31 @@ pub(super) fn get_records(state: &mut State, body: &[u8], now_ms: u64) -> Result
     let input: GetRecordsInput = parse(body)?;
     let iterator = check_get_records(state, &input, now_ms)?;
     let limits = state.shard_limits();
-    let name = iterator.stream.as_str();
+    let (name, id) = (iterator.stream.clone(), shard_id(iterator.shard));
     let State { streams, sealer, .. } = state;
     // An iterator of a stream that was deleted doesn't lead to its namesake.
-    let stream = streams.get_mut(name).filter(|stream| stream.generation == iterator.generation);
-    let stream = stream.ok_or_else(|| Refusal::no_stream(name))?;
-    let finished = stream.shard(iterator.shard).map(|shard| {
-        // Whether this read will reach the end of a closed shard is known only after it.
-        (shard.id(), children(stream, shard))
-    });
-    let Some((id, children)) = finished else {
-        let shard = shard_id(iterator.shard);
-        let text = format!("Shard {shard} in stream {name} under account {ACCOUNT} does not exist");
-        return Err(Refusal::not_found(text));
-    };
-    let shard = stream.shard_mut(iterator.shard).ok_or_else(|| Refusal::no_stream(name))?;
-    if !shard.admit_read(limits, now_ms) {
+    let stream = streams.get_mut(&name).filter(|stream| stream.generation == iterator.generation);
+    let stream = stream.ok_or_else(|| Refusal::no_stream(&name))?;
+    let gone = || Refusal::not_found(format!("Shard {id} in stream {name} under account {ACCOUNT} does not exist"));
+    if !stream.shard_mut(iterator.shard).ok_or_else(gone)?.admit_read(limits, now_ms) {
         let text = format!("Rate exceeded for shard {id} in stream {name} under account {ACCOUNT}.");
         return Err(Refusal::new("ProvisionedThroughputExceededException", text));
     }
+    let shard = stream.shard(iterator.shard).ok_or_else(gone)?;
     let limit = usize::try_from(input.limit.unwrap_or(MAX_RECORDS)).unwrap_or(usize::MAX);
-    let (closed, end, opened_ms, number) = (!shard.is_open(), shard.end(), shard.opened_ms, shard.number);
     let batch = shard.read(iterator.place, limit, now_ms);
-    let finished = closed && batch.next >= end;
-    let sequence = |record: &Record| {
-        let (place, arrival_ms) = (record.place, record.arrival_ms);
-        SequenceNumber { epoch_ms: opened_ms, place, arrival_ms, shard: number }.to_string()
-    };
-    let records = batch.records.iter().map(|record| view(record, sequence(record))).collect();
-    let next = Iterator { place: batch.next, issued_ms: now_ms, stream: name.to_owned(), ..iterator };
-    encode(&GetRecordsOutput {
-        records,
+    // The end of a closed shard is told together with its last records.
+    let finished = !shard.is_open() && batch.next >= shard.end();
+    let next = Iterator { place: batch.next, issued_ms: now_ms, ..iterator };
+    let answer = encode(&GetRecordsOutput {
+        records: batch.records.iter().map(|record| view(shard, record)).collect(),
         next_shard_iterator: (!finished).then(|| sealer.seal(&next)),
         millis_behind_latest: batch.behind_ms,
-        child_shards: finished.then_some(children),
-    })
+        child_shards: finished.then(|| children(stream, shard)),
+    })?;
+    let count = batch.records.len();
+    stream.shard_mut(next.shard).ok_or_else(gone)?.count_read(count);
+    Ok(answer)
 }
 
 fn check_get_records(state: &State, input: &GetRecordsInput, now_ms: u64) -> Result<Iterator, Refusal> {
@@ -239,9 +229,9 @@ fn check_get_records(state: &State, input: &GetRecordsInput, now_ms: u64) -> Res
     Ok(iterator)
 }
 
-fn view(record: &Record, sequence_number: String) -> RecordView<'_> {
+fn view<'a>(shard: &Shard, record: &'a Record) -> RecordView<'a> {
     RecordView {
-        sequence_number,
+        sequence_number: shard.sequence(record.place, record.arrival_ms).to_string(),
         approximate_arrival_timestamp: seconds(record.arrival_ms),
         data: base64_simd::STANDARD.encode_to_string(&record.data),
         partition_key: &record.partition_key,
@@ -251,9 +241,6 @@ fn view(record: &Record, sequence_number: String) -> RecordView<'_> {
 
 /// What comes after a closed shard.
 fn children(stream: &Stream, shard: &Shard) -> Vec<ChildView> {
-    if shard.is_open() {
-        return Vec::new();
-    }
     let view = |child: &Shard| ChildView {
         shard_id: child.id(),
         parent_shards: [child.parent, child.adjacent_parent].into_iter().flatten().map(shard_id).collect(),

@@ -121,6 +121,7 @@ struct ModeView {
 /// What all descriptions of a stream begin with.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct SummaryView {
     stream_name: String,
     #[serde(rename = "StreamARN")]
