@@ -10,6 +10,7 @@
 //! configuration is not here.
 
 mod check;
+mod local;
 mod run;
 mod schema;
 
@@ -46,6 +47,8 @@ enum Command {
     Check(SettingFlags),
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Serve the Kinesis Data Streams API on loopback, for development and tests
+    Local(local::LocalArgs),
 }
 
 /// The settings that flags can set; they count more than the environment (`KINETAIL_*`), and that more than the file.
@@ -116,6 +119,15 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Run(flags) => run::run(flags, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Schema => schema::schema(),
+        Command::Local(args) => local(args.clone()),
+    }
+}
+
+fn local(args: local::LocalArgs) -> ExitCode {
+    match runtime().map(|runtime| runtime.block_on(local::run(args))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => complain(&error, EXIT_FAILED),
+        Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
     }
 }
 
