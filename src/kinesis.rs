@@ -173,11 +173,12 @@ impl<P: PutRecords> Sender<P> {
     pub async fn run(mut self, mut channels: Channels) {
         let mut open = true;
         loop {
-            self.step(&channels.status, open);
+            let now = Instant::now();
+            self.step(&channels.status, open, now);
             if !open && self.is_drained() {
                 return;
             }
-            let wake = self.next_wake();
+            let wake = self.next_wake(now);
             tokio::select! {
                 biased;
                 Some((id, answer)) = self.landings.next() => self.land(id, answer),
@@ -203,8 +204,7 @@ impl<P: PutRecords> Sender<P> {
     }
 
     /// All that the time alone makes due.
-    fn step(&mut self, status: &watch::Sender<Status>, open: bool) {
-        let now = Instant::now();
+    fn step(&mut self, status: &watch::Sender<Status>, open: bool, now: Instant) {
         let due = if open {
             let collector = &self.collector;
             self.aggregator.close_due(now, |lane| collector.is_idle(lane))
@@ -232,9 +232,13 @@ impl<P: PutRecords> Sender<P> {
             && self.aggregator.oldest().is_none()
     }
 
-    fn next_wake(&self) -> Option<Instant> {
+    /// When time alone makes something due, after the step of `now`.
+    fn next_wake(&self, now: Instant) -> Option<Instant> {
         let due = self.aggregator.next_due().into_iter().chain(self.parked.as_ref().map(|(_, at)| *at));
-        let waiting = if self.collector.is_empty() { None } else { self.gate.opens_at().or(self.collector.next_due()) };
+        // What could have gone by now and did not waits for a request under way, which wakes us when it lands: a time that has passed would
+        // wake us at once, again and again.
+        let gate = if self.collector.is_empty() { None } else { self.gate.opens_at() };
+        let waiting = gate.into_iter().chain(self.collector.next_due()).filter(|at| *at > now);
         // The state changes once more after the last event has gone.
         let status = (!self.is_drained() || self.metrics.in_flight_events.get() > 0).then_some(self.status_due);
         due.chain(waiting).chain(status).min()
