@@ -69,7 +69,10 @@ impl File {
             let after = (index > 1 && rng.u8(..3) == 0).then(|| rng.usize(..index));
             let after = after.filter(|a| files.iter().all(|f| f.after != Some(*a)));
             let (lane, lines_before) = match after {
-                Some(a) => (files[a].lane, files[a].lines_before + files[a].lines.len()),
+                Some(a) => {
+                    files[a].end_line();
+                    (files[a].lane, files[a].lines_before + files[a].lines.len())
+                }
                 None => (u32::try_from(index).expect("a handful of files"), 0),
             };
             let poison = content.poison && index == 0;
@@ -101,6 +104,14 @@ impl File {
             files.push(file);
         }
         files
+    }
+
+    /// A file that was rotated away ends with a whole line.
+    fn end_line(&mut self) {
+        if !self.bytes.ends_with(b"\n") {
+            self.bytes.push(b'\n');
+            self.lines.last_mut().expect("every file has lines").end += 1;
+        }
     }
 
     fn add(&mut self, id: LineId, poison: bool, content: Content, rng: &mut fastrand::Rng) {

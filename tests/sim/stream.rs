@@ -171,7 +171,7 @@ impl Stream {
             metrics.dropped_events.with_label_values(&["deliver", "ValidationException"]).get();
         ensure!(refused == 0 || delivered > 0, "a record was refused for good before anything was delivered");
         let (used, limit) = (budget.used(), budget.limit());
-        ensure!(used <= limit + largest_batch, "{used} bytes in flight; {limit} and one batch of {largest_batch}");
+        ensure!(used <= limit + largest_batch, "{used} bytes in flight; {limit} and one batch of {largest_batch} {:?}", self.plan.packing);
         Ok(())
     }
 
