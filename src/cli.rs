@@ -10,6 +10,7 @@
 //! configuration is not here.
 
 mod check;
+pub mod local;
 mod run;
 mod schema;
 
@@ -46,6 +47,8 @@ enum Command {
     Check(SettingFlags),
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Serve the Kinesis Data Streams API on this machine, in memory, for development and tests
+    Local(local::LocalArgs),
 }
 
 /// The settings that flags can set; they count more than the environment (`KINETAIL_*`), and that more than the file.
@@ -116,6 +119,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Run(flags) => run::run(flags, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Schema => schema::schema(),
+        Command::Local(args) => local::local(args),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod event;
 pub mod frame;
 pub mod kinesis;
 pub mod line;
+pub mod local;
 pub mod log;
 pub mod metrics;
 pub mod offsets;

@@ -1,0 +1,300 @@
+//! The fault plan: what goes wrong on request, how often, and the dice that decide.
+//!
+//! A plan is data; it takes effect in `owner.rs` (whole requests) and `api/put.rs` (single records).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::api::Operation;
+
+/// The longest latency that a plan may ask for: five minutes, in milliseconds.
+const MAX_LATENCY_MS: u64 = 300_000;
+/// A name that differs by more than this isn't what the user meant.
+const MIN_LIKENESS: f64 = 0.6;
+
+/// Why a plan was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error("a fault plan is a JSON object: {0}")]
+    Shape(String),
+    #[error("unknown key {key:?} in the fault plan{}", hint(.nearest.as_deref()))]
+    UnknownKey { key: String, nearest: Option<String> },
+    #[error("{key} is {value}; give a fraction from 0 to 1")]
+    Fraction { key: &'static str, value: f64 },
+    #[error("latency from {min} to {max} ms is no range; latency_min_ms <= latency_max_ms <= {MAX_LATENCY_MS}")]
+    Latency { min: u64, max: u64 },
+    #[error("unknown operation {name:?} in operations; the nearest is {nearest:?}")]
+    UnknownOperation { name: String, nearest: String },
+    #[error("fail_requests_code {0:?} isn't a code; give letters, like AccessDeniedException")]
+    Code(String),
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest:?}?"))
+}
+
+/// What goes wrong. Fractions are probabilities, rolled for each request or each record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FaultPlan {
+    /// Records refused as throttled.
+    pub(crate) throttle: f64,
+    /// Records refused with `InternalFailure`.
+    pub(crate) fail_records: f64,
+    /// Requests refused.
+    pub(crate) fail_requests: f64,
+    /// The code that they are refused with.
+    pub(crate) fail_requests_code: String,
+    /// Every answer waits at least this long. Records are stored before the wait.
+    pub(crate) latency_min_ms: u64,
+    /// Every answer waits at most this long.
+    pub(crate) latency_max_ms: u64,
+    /// Connections closed before anything is stored.
+    pub(crate) close_before: f64,
+    /// Connections closed after everything is stored, without an answer.
+    pub(crate) close_after: f64,
+    /// Requests never answered, and nothing stored.
+    pub(crate) hang: f64,
+    /// Whether `FailedRecordCount` is wrong: 0 when records were refused, all of them when none was.
+    pub(crate) wrong_failed_count: bool,
+    /// The limit on bytes in place of the service's; 0 is none.
+    pub(crate) shard_bytes_per_s: Option<u32>,
+    /// The limit on records in place of the service's; 0 is none.
+    pub(crate) shard_records_per_s: Option<u32>,
+    /// What the dice start from; the same seed and the same requests meet the same faults.
+    pub(crate) seed: Option<u64>,
+    /// The operations whose requests meet faults; empty is all.
+    pub(crate) operations: Vec<String>,
+}
+
+impl Default for FaultPlan {
+    fn default() -> Self {
+        Self {
+            throttle: 0.0,
+            fail_records: 0.0,
+            fail_requests: 0.0,
+            fail_requests_code: "InternalFailure".to_owned(),
+            latency_min_ms: 0,
+            latency_max_ms: 0,
+            close_before: 0.0,
+            close_after: 0.0,
+            hang: 0.0,
+            wrong_failed_count: false,
+            shard_bytes_per_s: None,
+            shard_records_per_s: None,
+            seed: None,
+            operations: Vec::new(),
+        }
+    }
+}
+
+impl FaultPlan {
+    /// Reads a plan; what it doesn't mention doesn't go wrong.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, PlanError> {
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(body).map_err(|error| PlanError::Shape(error.to_string()))?;
+        let known = Self::keys();
+        for key in object.keys() {
+            if !known.contains(key) {
+                let nearest = nearest(key, known.iter().map(String::as_str));
+                return Err(PlanError::UnknownKey { key: key.clone(), nearest });
+            }
+        }
+        // A maximum below the minimum is a mistake, but one left out isn't.
+        let only_minimum = object.contains_key("latency_min_ms") && !object.contains_key("latency_max_ms");
+        let mut plan: Self =
+            serde_json::from_value(object.into()).map_err(|error| PlanError::Shape(error.to_string()))?;
+        if only_minimum {
+            plan.latency_max_ms = plan.latency_min_ms;
+        }
+        plan.check()?;
+        Ok(plan)
+    }
+
+    fn keys() -> Vec<String> {
+        let plan = serde_json::to_value(Self::default()).expect("a plan holds only plain values");
+        plan.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        for (key, value) in [
+            ("throttle", self.throttle),
+            ("fail_records", self.fail_records),
+            ("fail_requests", self.fail_requests),
+            ("close_before", self.close_before),
+            ("close_after", self.close_after),
+            ("hang", self.hang),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(PlanError::Fraction { key, value });
+            }
+        }
+        let (min, max) = (self.latency_min_ms, self.latency_max_ms);
+        if min > max || max > MAX_LATENCY_MS {
+            return Err(PlanError::Latency { min, max });
+        }
+        for name in &self.operations {
+            if Operation::by_name(name).is_none() {
+                let nearest = nearest(name, Operation::names()).unwrap_or_else(|| "PutRecords".to_owned());
+                return Err(PlanError::UnknownOperation { name: name.clone(), nearest });
+            }
+        }
+        let code = &self.fail_requests_code;
+        if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return Err(PlanError::Code(code.clone()));
+        }
+        Ok(())
+    }
+
+    fn concerns(&self, operation: Operation) -> bool {
+        self.operations.is_empty() || self.operations.iter().any(|name| name == operation.name())
+    }
+}
+
+fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let likeness = |name: &str| strsim::jaro_winkler(given, name);
+    let best = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= MIN_LIKENESS).then(|| best.to_owned())
+}
+
+/// What goes wrong with one whole request, if anything does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestFault {
+    None,
+    /// Refused with the plan's code.
+    Refuse,
+    /// The connection is closed, nothing is stored.
+    CloseBefore,
+    /// The connection is closed, everything is stored.
+    CloseAfter,
+    /// There is no answer.
+    Hang,
+}
+
+/// What goes wrong with one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecordFault {
+    None,
+    Throttle,
+    Fail,
+}
+
+/// A plan and its dice.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    pub(crate) plan: FaultPlan,
+    dice: fastrand::Rng,
+}
+
+impl Faults {
+    pub(crate) fn new(plan: FaultPlan) -> Self {
+        let dice = plan.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Self { plan, dice }
+    }
+
+    /// What happens to a request, and how long its answer waits.
+    pub(crate) fn for_request(&mut self, operation: Operation) -> (RequestFault, Duration) {
+        if !self.plan.concerns(operation) {
+            return (RequestFault::None, Duration::ZERO);
+        }
+        let latency_ms = self.dice.u64(self.plan.latency_min_ms..=self.plan.latency_max_ms);
+        let fault = if self.roll(self.plan.hang) {
+            RequestFault::Hang
+        } else if self.roll(self.plan.close_before) {
+            RequestFault::CloseBefore
+        } else if self.roll(self.plan.fail_requests) {
+            RequestFault::Refuse
+        } else if self.roll(self.plan.close_after) {
+            RequestFault::CloseAfter
+        } else {
+            RequestFault::None
+        };
+        (fault, Duration::from_millis(latency_ms))
+    }
+
+    /// What happens to a record.
+    pub(crate) fn for_record(&mut self) -> RecordFault {
+        if self.roll(self.plan.throttle) {
+            RecordFault::Throttle
+        } else if self.roll(self.plan.fail_records) {
+            RecordFault::Fail
+        } else {
+            RecordFault::None
+        }
+    }
+
+    fn roll(&mut self, fraction: f64) -> bool {
+        // A fraction of 1 always hits: the dice stay below 1.
+        fraction > 0.0 && self.dice.f64() < fraction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str) -> FaultPlan {
+        FaultPlan::parse(text.as_bytes()).unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        FaultPlan::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_plan_is_no_fault() {
+        let mut faults = Faults::new(plan("{}"));
+        assert_eq!(faults.plan, FaultPlan::default());
+        for _ in 0..1000 {
+            assert_eq!(faults.for_request(Operation::PutRecords), (RequestFault::None, Duration::ZERO));
+            assert_eq!(faults.for_record(), RecordFault::None);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest() {
+        assert_eq!(refused(r#"{"trottle":1}"#), r#"unknown key "trottle" in the fault plan; did you mean "throttle"?"#);
+        assert!(refused(r#"{"latency_max":1}"#).contains("\"latency_max_ms\""));
+        assert!(refused(r#"{"operations":["PutRecord","PutRecord5"]}"#).contains("PutRecord"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for text in [
+            r#"{"throttle":1.5}"#,
+            r#"{"hang":-0.1}"#,
+            r#"{"throttle":"all"}"#,
+            r#"{"latency_min_ms":5,"latency_max_ms":4}"#,
+            r#"{"latency_max_ms":300001}"#,
+            r#"{"fail_requests_code":"not a code"}"#,
+            r#"{"operations":["Put"]}"#,
+            "[]",
+            "",
+        ] {
+            assert!(FaultPlan::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_kept_and_a_seed_repeats() {
+        let text = r#"{"throttle":0.25,"fail_records":0.1,"seed":7}"#;
+        let roll = || {
+            let mut faults = Faults::new(plan(text));
+            (0..10_000).map(|_| faults.for_record()).collect::<Vec<_>>()
+        };
+        let rolled = roll();
+        let throttled = rolled.iter().filter(|fault| **fault == RecordFault::Throttle).count();
+        assert!((2300..2700).contains(&throttled), "{throttled}");
+        assert_eq!(rolled, roll());
+    }
+
+    #[test]
+    fn a_fraction_of_one_always_hits() {
+        let mut faults = Faults::new(plan(r#"{"hang":1,"operations":["PutRecords"],"latency_min_ms":3}"#));
+        for _ in 0..1000 {
+            assert_eq!(faults.for_request(Operation::PutRecords), (RequestFault::Hang, Duration::from_millis(3)));
+            assert_eq!(faults.for_request(Operation::GetRecords), (RequestFault::None, Duration::ZERO));
+        }
+    }
+}
