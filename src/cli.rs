@@ -10,6 +10,7 @@
 //! configuration is not here.
 
 mod check;
+pub mod demo;
 pub mod local;
 mod run;
 mod schema;
@@ -47,6 +48,8 @@ enum Command {
     Check(SettingFlags),
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
+    Demo(demo::DemoArgs),
     /// Serve the Kinesis Data Streams API on this machine, in memory, for development and tests
     Local(local::LocalArgs),
 }
@@ -119,6 +122,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Run(flags) => run::run(flags, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Schema => schema::schema(),
+        Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),
     }
 }
