@@ -11,6 +11,7 @@
 pub mod consumer;
 pub mod ledger;
 pub mod logs;
+pub mod parts;
 pub mod report;
 pub mod scratch;
 pub mod screen;
@@ -60,8 +61,8 @@ const STOP_SECONDS: u64 = 60;
 const MAX_STOP_SECONDS: u64 = 3600;
 /// Bytes a second that one shard takes for sure, in however small records: what a large file needs longer for is added to the limit.
 const SLOWEST_BYTES: u64 = 64 * 1024;
-/// How often the progress line changes.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the screen changes: an event at a time, ten a second can still be read.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is shown.
 #[derive(Debug, Clone)]
@@ -250,7 +251,7 @@ struct Observer {
 impl Observer {
     fn new(ability: Ability, ranges: Vec<RangeInclusive<u128>>) -> Self {
         let started = Instant::now();
-        let screen = Screen::new(ability, started);
+        let screen = Screen::new(ability);
         Self { screen, ledger: Ledger::default(), ranges, blank: 0, rotations: 0, started }
     }
 
@@ -272,7 +273,7 @@ impl Observer {
 
     /// Takes messages until all who tell are gone.
     async fn run(&mut self, mut inbox: mpsc::Receiver<Message>, halt: &watch::Sender<bool>) -> Result<(), Error> {
-        let mut ticks = interval(PROGRESS_INTERVAL);
+        let mut ticks = interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
@@ -280,7 +281,7 @@ impl Observer {
                     Some(message) => self.take(message),
                     None => break,
                 },
-                _ = ticks.tick() => self.progress(),
+                _ = ticks.tick() => self.refresh(),
             }
             if let Some(error) = self.screen.error() {
                 return Err(Error::Output(error));
@@ -289,6 +290,7 @@ impl Observer {
                 halt.send_replace(true);
             }
         }
+        self.screen.show_event();
         self.screen.progress(String::new());
         Ok(())
     }
@@ -311,14 +313,15 @@ impl Observer {
                 let screen = &mut self.screen;
                 for record in &records {
                     self.ledger.receive(record, range.clone(), at, |event, latency| {
-                        screen.event(shard, event, latency, at);
+                        screen.offer(shard, event, latency);
                     });
                 }
             }
         }
     }
 
-    fn progress(&mut self) {
+    fn refresh(&mut self) {
+        self.screen.show_event();
         let (written, received) = self.ledger.so_far();
         let seconds = self.started.elapsed().as_secs_f64();
         let under_way = written.saturating_sub(received);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::parts::{Joined, Parts};
 use crate::kinesis::deaggregate::{Deaggregated, deaggregate};
 use crate::kinesis::md5;
 
@@ -55,6 +56,7 @@ pub struct Ledger {
     positions: BTreeMap<usize, u64>,
     newest: BTreeMap<usize, u64>,
     latencies: Vec<Duration>,
+    parts: Parts,
     totals: Totals,
 }
 
@@ -63,8 +65,10 @@ pub struct Ledger {
 pub struct Totals {
     /// Lines that were written.
     pub written: u64,
-    /// Events that were received.
+    /// Events that were received; those that are parts of one line count as one.
     pub received: u64,
+    /// Of those, the ones that came in parts.
+    pub in_parts: u64,
     /// Lines that were written and not received.
     pub lost: u64,
     /// Events that were received more often than written.
@@ -122,9 +126,24 @@ impl Ledger {
     }
 
     fn event(&mut self, event: &[u8], now: Instant) -> Option<Duration> {
-        self.totals.received += 1;
         self.totals.units_alone += units(event.len() + 1);
-        let Some(line) = self.lines.get_mut(&digest(event)) else {
+        let mut known = digest(event);
+        if !self.lines.contains_key(&known) {
+            match self.parts.offer(event) {
+                Joined::Alien => {}
+                Joined::Waiting => return None,
+                Joined::Line(line) => {
+                    self.totals.in_parts += 1;
+                    known = digest(&line);
+                }
+            }
+        }
+        self.line(known, now)
+    }
+
+    fn line(&mut self, known: u128, now: Instant) -> Option<Duration> {
+        self.totals.received += 1;
+        let Some(line) = self.lines.get_mut(&known) else {
             self.totals.unknown += 1;
             return None;
         };
@@ -178,4 +197,82 @@ fn units(bytes: usize) -> u64 {
 /// A count of things in memory.
 fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: RangeInclusive<u128> = 0..=u128::MAX;
+
+    fn written(ledger: &mut Ledger, log: usize, lines: &[&str], now: Instant) {
+        let lines: Vec<_> = lines.iter().map(|l| Expected { log, digest: digest(l.as_bytes()) }).collect();
+        ledger.expect(&lines, now);
+    }
+
+    fn received(ledger: &mut Ledger, data: &str, now: Instant) {
+        let record = Record { data: data.as_bytes().to_vec(), key_bytes: 1 };
+        ledger.receive(&record, ALL, now, |_, _| {});
+    }
+
+    #[test]
+    fn what_arrives_as_it_was_written_is_complete() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        written(&mut ledger, 0, &["a", "", "a", "b\r"], now);
+        received(&mut ledger, "a\n\na\n", now);
+        received(&mut ledger, "b\r\n", now + Duration::from_millis(30));
+        let totals = ledger.close();
+        let expected = Totals {
+            written: 4,
+            received: 4,
+            records: 2,
+            units: 2,
+            units_alone: 4,
+            p99: Duration::from_millis(30),
+            ..Totals::default()
+        };
+        assert_eq!(totals, expected);
+    }
+
+    #[test]
+    fn losses_duplicates_and_alterations_are_told_apart() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        written(&mut ledger, 0, &["once", "twice", "twice", "never", "altered"], now);
+        received(&mut ledger, "once\nonce\ntwice\nalteréd\n", now);
+        let Totals { lost, duplicates, unknown, received, .. } = ledger.close();
+        assert_eq!((lost, duplicates, unknown, received), (3, 1, 1, 4));
+    }
+
+    #[test]
+    fn order_is_that_of_each_log_and_of_lines_that_differ() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        written(&mut ledger, 0, &["1", "2", "same", "3", "same"], now);
+        written(&mut ledger, 1, &["one", "two"], now);
+        received(&mut ledger, "one\n1\nsame\nsame\n3\ntwo\n2\n", now);
+        assert_eq!(ledger.close().out_of_order, 1);
+    }
+
+    #[test]
+    fn an_aggregate_from_another_shard_counts_as_lost() {
+        use crate::kinesis::encode::{Encoder, Keys};
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        written(&mut ledger, 0, &["x"], now);
+        let mut encoder = Encoder::with_capacity(64);
+        encoder.add(Keys { partition_key: "k", explicit_hash_key: None }, &[b"x", b"\n"]);
+        let aggregate = encoder.finish();
+        let digest = md5::digest(aggregate.protobuf());
+        let record = Record { data: aggregate.seal(digest).bytes().to_vec(), key_bytes: 1 };
+        let hash = crate::kinesis::hash::partition_key("k");
+        ledger.receive(&record, 0..=hash - 1, now, |_, _| {});
+        assert_eq!((ledger.totals.received, ledger.totals.discarded), (0, 1));
+        ledger.receive(&record, ALL, now, |event, _| assert_eq!(event, b"x"));
+        let Totals { lost, duplicates, received, .. } = ledger.close();
+        assert_eq!((lost, duplicates, received), (0, 0, 1));
+    }
+
+    #[test]
+    fn payload_units_are_begun_ones_of_25_kibibytes() {
+        let sizes = [0, 1, 25 * 1024, 25 * 1024 + 1, 51_200];
+        assert_eq!(sizes.map(units), [1, 1, 1, 2, 2]);
+    }
 }

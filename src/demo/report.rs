@@ -42,6 +42,9 @@ impl Report {
         row("lost", grouped(t.lost), String::new());
         row("duplicates", grouped(t.duplicates), String::new());
         row("out of order", grouped(t.out_of_order), order(self.partition_key).to_owned());
+        if t.in_parts > 0 {
+            row("in parts", grouped(t.in_parts), "lines that no record holds, joined again".to_owned());
+        }
         if t.unknown > 0 {
             row("unknown", grouped(t.unknown), "events that are no line that was written".to_owned());
         }
@@ -127,4 +130,61 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned_and_says_it_all() {
+        let totals = Totals {
+            written: 8000,
+            received: 8000,
+            records: 80,
+            units: 160,
+            units_alone: 8000,
+            p50: Duration::from_millis(62),
+            p99: Duration::from_millis(1110),
+            ..Totals::default()
+        };
+        let partition_key = PartitionKey::Source;
+        let metrics = Some("http://127.0.0.1:4000/metrics".to_owned());
+        let report = Report { totals, blank: 0, rotations: 1, retries: 2, partition_key, metrics };
+        let expected = "\
+lines written      8,000  (rotated once on the way)
+events received    8,000
+lost               0
+duplicates         0
+out of order       0      (one key for each log keeps its order)
+Kinesis records    80     (2 sent again)
+events per record  100.0
+payload units      160    (8,000 un-aggregated, 50.0 times as many)
+latency p50        62 ms  (from writing a line to reading its event)
+latency p99        1110 ms
+metrics            http://127.0.0.1:4000/metrics  (until now)";
+        assert_eq!(report.to_string(), expected);
+        assert!(report.is_complete());
+    }
+
+    #[test]
+    fn what_went_wrong_has_a_row() {
+        let totals = Totals { lost: 1_234_567, unknown: 2, discarded: 3, ..Totals::default() };
+        let partition_key = PartitionKey::Random;
+        let report = Report { totals, blank: 4, rotations: 0, retries: 0, partition_key, metrics: None };
+        let text = report.to_string();
+        for row in
+            ["lost               1,234,567", "unknown            2", "discarded          3", "blank lines        4"]
+        {
+            assert!(text.lines().any(|line| line.starts_with(row)), "{text}");
+        }
+        assert!(!report.is_complete());
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let texts = [0, 999, 1000, 12_345, 1_234_567].map(grouped);
+        assert_eq!(texts, ["0", "999", "1,000", "12,345", "1,234,567"]);
+        assert_eq!([ratio(8000, 297), ratio(0, 5), ratio(5, 0), ratio(10_000, 1)], ["26.9", "0.0", "0", "10,000.0"]);
+    }
 }

@@ -5,12 +5,11 @@ use std::io::{self, ErrorKind, Write as _};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::time::Instant;
 
-/// Between two events on the screen: ten a second can still be read.
-const EVENT_PAUSE: Duration = Duration::from_millis(100);
 /// Characters of an event that are shown.
 const MAX_EVENT_CHARS: usize = 96;
+/// Bytes that these have at most, and one more character, so that it shows that something is left out.
+const MAX_EVENT_BYTES: usize = 4 * (MAX_EVENT_CHARS + 1);
 /// Back to the first column, and nothing behind it.
 const CLEAR_LINE: &str = "\r\x1b[2K";
 
@@ -33,20 +32,35 @@ pub struct Ability {
     pub colour: bool,
 }
 
+/// One of the events that nobody has seen yet.
+#[derive(Debug, Default)]
+struct Sample {
+    seen: u64,
+    event: Option<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    shard: usize,
+    colour: Option<Colour>,
+    text: String,
+    latency: Option<Duration>,
+}
+
 /// The standard output.
 #[derive(Debug)]
 pub struct Screen {
     ability: Ability,
     progress: String,
-    next_event: Instant,
+    sample: Sample,
     closed: bool,
     error: Option<io::Error>,
 }
 
 impl Screen {
     /// A screen that can do this.
-    pub fn new(ability: Ability, now: Instant) -> Self {
-        Self { ability, progress: String::new(), next_event: now, closed: false, error: None }
+    pub fn new(ability: Ability) -> Self {
+        Self { ability, progress: String::new(), sample: Sample::default(), closed: false, error: None }
     }
 
     /// Whether nobody looks any more.
@@ -77,13 +91,19 @@ impl Screen {
         if self.ability.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    /// Shows an event, unless one was shown a moment ago.
-    pub fn event(&mut self, shard: usize, event: &[u8], latency: Option<Duration>, now: Instant) {
-        if now < self.next_event {
-            return;
+    /// Has an event ready that may be shown.
+    pub fn offer(&mut self, shard: usize, event: &[u8], latency: Option<Duration>) {
+        self.sample.seen += 1;
+        // Each of them is the one with the same chance, so that the first of a record is not always shown.
+        if fastrand::u64(..self.sample.seen) == 0 {
+            let (colour, text) = describe(event);
+            self.sample.event = Some(Shown { shard, colour, text, latency });
         }
-        self.next_event = now + EVENT_PAUSE;
-        let (colour, text) = describe(event);
+    }
+
+    /// Shows one of the events that were offered since the last time.
+    pub fn show_event(&mut self) {
+        let Some(Shown { shard, colour, text, latency }) = std::mem::take(&mut self.sample).event else { return };
         let latency = latency.map_or_else(|| "?".to_owned(), |latency| latency.as_millis().to_string());
         let place = self.paint(Colour::Grey, format_args!("shard {shard} {latency:>5} ms"));
         let text = colour.map_or_else(|| text.clone(), |colour| self.paint(colour, &text));
@@ -124,7 +144,7 @@ struct Known {
 /// An event in one short line, whatever bytes it has, and its colour.
 fn describe(event: &[u8]) -> (Option<Colour>, String) {
     let Ok(known) = serde_json::from_slice::<Known>(event) else {
-        return (None, shorten(&String::from_utf8_lossy(event)));
+        return (None, shorten(&String::from_utf8_lossy(event.get(..MAX_EVENT_BYTES).unwrap_or(event))));
     };
     let colour = match known.level.as_str() {
         "ERROR" => Colour::Red,
@@ -170,9 +190,8 @@ mod tests {
 
     #[test]
     fn colours_are_shown_only_where_they_are_wanted() {
-        let now = Instant::now();
-        assert_eq!(Screen::new(Ability::default(), now).paint(Colour::Red, "x"), "x");
+        assert_eq!(Screen::new(Ability::default()).paint(Colour::Red, "x"), "x");
         let colour = Ability { colour: true, progress: false };
-        assert_eq!(Screen::new(colour, now).paint(Colour::Red, "x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(Screen::new(colour).paint(Colour::Red, "x"), "\x1b[31mx\x1b[0m");
     }
 }

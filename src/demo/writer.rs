@@ -11,9 +11,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ledger::{Expected, digest};
 use super::logs::Logs;
+use super::parts::joined;
 use super::services::{SERVICES, Services};
 use super::{Error, Message};
+use crate::agent::default_record_limit;
 use crate::config::Parse;
+use crate::kinesis::aggregate::max_event;
 use crate::parse::{self, Added, Parsed};
 
 /// How often services write: often enough to look steady, seldom enough to cost nothing.
@@ -168,18 +171,46 @@ impl Chunk {
 /// The event that a line is expected to become, if any.
 fn event_of(line: &[u8], parser: Parse) -> Option<Vec<u8>> {
     let (added, mut rendered, mut invalid_utf8) = (Added::default(), Vec::new(), false);
-    match parse::parse(parser, line, &added, 0, &mut rendered, &mut invalid_utf8) {
-        Parsed::Verbatim { start, end } => Some(line[start..end].to_vec()),
-        Parsed::Rendered => Some(rendered),
-        Parsed::Blank => None,
+    let event = match parse::parse(parser, line, &added, 0, &mut rendered, &mut invalid_utf8) {
+        Parsed::Verbatim { start, end } => line[start..end].to_vec(),
+        Parsed::Rendered => rendered,
+        Parsed::Blank => return None,
         Parsed::Refused => {
             parse::message(line, &[], &added, 0, &mut rendered, &mut invalid_utf8);
-            Some(rendered)
+            rendered
         }
-    }
+    };
+    // What does not fit into a record comes in parts, which the ledger joins.
+    Some(if event.len() > max_event(default_record_limit()) { joined(line) } else { event })
 }
 
 /// A number of lines, of which there are never so many that a float has none of them.
 fn exact(lines: u64) -> f64 {
     f64::from(u32::try_from(lines).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_expected_as_the_parser_makes_it() {
+        let event =
+            |line: &[u8], parse| event_of(line, parse).map(|event| String::from_utf8_lossy(&event).into_owned());
+        assert_eq!(event(b" x\r", Parse::Raw).unwrap(), " x\r");
+        assert_eq!(event(b"", Parse::Raw).unwrap(), "");
+        assert_eq!(event(b" {\"a\":1}\r", Parse::Json).unwrap(), "{\"a\":1}");
+        assert_eq!(event(b"text", Parse::Json).unwrap(), "{\"message\":\"text\"}");
+        assert_eq!(event(b" \r", Parse::Json), None);
+    }
+
+    #[test]
+    fn a_chunk_is_the_file_and_its_lines() {
+        let mut chunk = Chunk::default();
+        for line in [&b"a\n"[..], b"\n", b"{}\n", b"b"] {
+            chunk.add_raw(line, Parse::Json);
+        }
+        chunk.add_raw(b"", Parse::Json);
+        assert_eq!((chunk.bytes.as_slice(), chunk.lines.len(), chunk.blank), (&b"a\n\n{}\nb"[..], 3, 1));
+    }
 }
