@@ -89,12 +89,17 @@ pub struct Agent {
 impl Agent {
     /// Opens all that an agent needs before it reads the first line.
     pub async fn start(config: Config) -> Result<Self, Error> {
+        let aws = Aws::new(&config.kinesis).await?;
+        Self::start_with(config, aws).await
+    }
+
+    /// The same with this client in place of one that finds its credentials by itself.
+    pub async fn start_with(config: Config, aws: Aws) -> Result<Self, Error> {
         let state = StateDir::open(&config.state_dir)?;
         let found = state.load()?;
         if let Found::Corrupt { aside, why } = &found {
             tracing::error!(why, aside = %aside.display(), "the checkpoint cannot be read and was moved aside; all files are read from their beginning, so events that were delivered before come again");
         }
-        let aws = Aws::new(&config.kinesis).await?;
         let metrics = Arc::new(Metrics::new());
         let budget = Budget::new(config.memory_limit);
         let admin = match config.admin.listen {
@@ -111,6 +116,11 @@ impl Agent {
     /// Where the admin server listens.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::address)
+    }
+
+    /// What it counts, also while it runs.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.

@@ -10,7 +10,8 @@
 //! configuration is not here.
 
 mod check;
-mod local;
+pub mod demo;
+pub mod local;
 mod run;
 mod schema;
 
@@ -47,7 +48,9 @@ enum Command {
     Check(SettingFlags),
     /// Print the JSON Schema of the configuration file
     Schema,
-    /// Serve the Kinesis Data Streams API on loopback, for development and tests
+    /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
+    Demo(demo::DemoArgs),
+    /// Serve the Kinesis Data Streams API on this machine, in memory, for development and tests
     Local(local::LocalArgs),
 }
 
@@ -119,15 +122,8 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Run(flags) => run::run(flags, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Schema => schema::schema(),
-        Command::Local(args) => local(args.clone()),
-    }
-}
-
-fn local(args: local::LocalArgs) -> ExitCode {
-    match runtime().map(|runtime| runtime.block_on(local::run(args))) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => complain(&error, EXIT_FAILED),
-        Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
+        Command::Demo(args) => demo::show(args, &environment),
+        Command::Local(args) => local::local(args),
     }
 }
 

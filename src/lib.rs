@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod deadletter;
+pub mod demo;
 pub mod event;
 pub mod frame;
 pub mod kinesis;

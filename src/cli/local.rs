@@ -2,11 +2,14 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::{EXIT_FAILED, EXIT_USAGE, complain, runtime};
+use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::local::{DEFAULT_MAX_MEMORY, Error, LocalOptions, LocalStream};
 
 /// Serve the Kinesis Data Streams API on this machine, in memory, for development and tests.
@@ -58,6 +61,27 @@ fn parse_stream(text: &str) -> Result<(String, u32), Error> {
             Ok(shards) => Ok((name.to_owned(), shards)),
             Err(_) => Err(Error::StreamText(text.to_owned())),
         },
+    }
+}
+
+/// Serves, and says by the exit code how that ended.
+pub(super) fn local(args: &LocalArgs) -> ExitCode {
+    crate::log::init(&LogConfig { level: LogLevel::Info, format: LogFormat::Text });
+    let served = match runtime() {
+        Ok(runtime) => runtime.block_on(run(args.clone())),
+        Err(error) => return complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, code(&error)),
+    }
+}
+
+/// What the command line asked for and cannot be is its mistake; the rest is the machine's.
+fn code(error: &Error) -> u8 {
+    match error {
+        Error::NotLoopback(_) | Error::Stream { .. } | Error::StreamText(_) => EXIT_USAGE,
+        _ => EXIT_FAILED,
     }
 }
 

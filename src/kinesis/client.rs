@@ -18,7 +18,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_kinesis::config::{ConfigBag, Credentials, Intercept, RuntimeComponents, SharedHttpClient};
 use aws_sdk_kinesis::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sigv4::http_request::SignableBody;
@@ -112,26 +112,11 @@ pub enum Error {
 impl Aws {
     /// A client for the configured endpoint, with credentials from the SDK's own chain.
     pub async fn new(config: &KinesisConfig) -> Result<Self, Error> {
-        let mut trust = TrustStore::default();
-        if let Some(path) = &config.ca_file {
-            let pem = std::fs::read(path).map_err(|source| Error::CaFile { path: path.clone(), source })?;
-            if !pem.windows(27).any(|w| w == b"-----BEGIN CERTIFICATE-----") {
-                return Err(Error::CaContent { path: path.clone() });
-            }
-            trust = TrustStore::empty().with_pem_certificate(pem);
-        }
-        let tls_context = TlsContext::builder()
-            .with_trust_store(trust)
-            .build()
-            .map_err(|_| Error::CaContent { path: config.ca_file.clone().unwrap_or_default() })?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .tls_context(tls_context)
-            .build_https();
+        let http = http_client(config)?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+            .timeout_config(timeouts())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(region) = &config.region {
             loader = loader.region(aws_config::Region::new(region.clone()));
@@ -143,6 +128,30 @@ impl Aws {
         Ok(Self { client: Client::from_conf(service.build()) })
     }
 
+    /// A client with these credentials, which looks neither at the environment nor at the machine for anything else. Without a region in
+    /// the configuration it has none.
+    pub fn with_credentials(config: &KinesisConfig, credentials: Credentials) -> Result<Self, Error> {
+        let mut service = aws_sdk_kinesis::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http_client(config)?)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .credentials_provider(credentials);
+        if let Some(region) = &config.region {
+            service = service.region(aws_config::Region::new(region.clone()));
+        }
+        if let Some(endpoint) = &config.endpoint {
+            service = service.endpoint_url(endpoint);
+        }
+        Ok(Self { client: Client::from_conf(service.build()) })
+    }
+
+    /// The SDK's own client, for what the sender does not need.
+    pub fn sdk(&self) -> &Client {
+        &self.client
+    }
+
     /// The stream's record limit in bytes, if the role may ask for it. The service allows 20 such calls a second to an account.
     pub async fn record_limit(&self, stream: &str) -> Result<Option<usize>, RequestError> {
         let summary =
@@ -150,6 +159,30 @@ impl Aws {
         let kib = summary.stream_description_summary().and_then(|s| s.max_record_size_in_kib());
         Ok(kib.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib * 1024))
     }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()
+}
+
+/// The HTTP client, with TLS that trusts what the configuration says.
+fn http_client(config: &KinesisConfig) -> Result<SharedHttpClient, Error> {
+    let mut trust = TrustStore::default();
+    if let Some(path) = &config.ca_file {
+        let pem = std::fs::read(path).map_err(|source| Error::CaFile { path: path.clone(), source })?;
+        if !pem.windows(27).any(|w| w == b"-----BEGIN CERTIFICATE-----") {
+            return Err(Error::CaContent { path: path.clone() });
+        }
+        trust = TrustStore::empty().with_pem_certificate(pem);
+    }
+    let tls_context = TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|_| Error::CaContent { path: config.ca_file.clone().unwrap_or_default() })?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_context(tls_context)
+        .build_https())
 }
 
 impl PutRecords for Aws {
