@@ -218,7 +218,7 @@ async fn follow_limit(aws: &Aws, stream: &str, limit: watch::Sender<usize>) {
             );
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn sender_config(config: &Config) -> SenderConfig {

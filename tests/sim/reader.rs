@@ -128,7 +128,10 @@ impl Reader {
             let wait = self.read_due(&mut ch, stopping);
             self.checkpoint();
             let ended = stopping || self.last.is_some();
-            if ended && wait.is_none() && (0..self.open.len()).all(|i| self.is_held(i) || self.open[i].read >= self.end(i)) {
+            if ended
+                && wait.is_none()
+                && (0..self.open.len()).all(|i| self.is_held(i) || self.open[i].read >= self.end(i))
+            {
                 break;
             }
             self.wait(&mut ch, wait).await;

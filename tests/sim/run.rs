@@ -124,8 +124,7 @@ impl<'a> Simulation<'a> {
             record_limit: record_limit.clone(),
         };
         let mut reading = Box::pin(reader.run(reading));
-        let mut sending =
-            Box::pin(sender.run(kinesis::Channels { batches, settled, spare, status, record_limit }));
+        let mut sending = Box::pin(sender.run(kinesis::Channels { batches, settled, spare, status, record_limit }));
         let drained = {
             let line = async { tokio::join!(&mut sending, &mut reading) };
             let run = async {
