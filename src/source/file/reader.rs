@@ -16,10 +16,10 @@ use super::identity::{self, FileId};
 use super::watch::Watch;
 use crate::budget::{Budget, Permit};
 use crate::checkpoint::{Entry, Found, Journal};
-use crate::config::StartAt;
+use crate::config::{Format, StartAt};
 use crate::event::{Batch, LaneId, SourceId, Span};
 use crate::kinesis::aggregate::max_event;
-use crate::kinesis::record::memory;
+use crate::kinesis::record::batch_memory;
 use crate::kinesis::{Spare, Status};
 use crate::line::Lines;
 use crate::metrics::Metrics;
@@ -80,6 +80,8 @@ enum Wait {
 #[derive(Debug)]
 pub struct Reader {
     groups: Vec<Group>,
+    /// What the events are packed into: it decides how much memory they take.
+    format: Format,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     journal: Option<Journal>,
@@ -110,6 +112,7 @@ impl Reader {
     /// A reader that goes on where the last run left.
     pub fn new(
         groups: Vec<Group>,
+        format: Format,
         found: Found,
         journal: Option<Journal>,
         budget: Arc<Budget>,
@@ -124,6 +127,7 @@ impl Reader {
         };
         Self {
             groups,
+            format,
             budget,
             watch: Watch::new(Arc::clone(&metrics)),
             metrics,
@@ -447,9 +451,8 @@ impl Reader {
     ) -> Option<Batch> {
         let generation = self.generations.get(&id)?;
         let group = &self.groups[generation.group];
-        let bytes: usize = lines.events.iter().map(|e| (e.end - e.start) as usize + EVENT_BYTES).sum();
         let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
-        permit.resize(memory(bytes) + rejected);
+        permit.resize(batch_memory(self.format, &generation.partition_key, &lines.events) + rejected);
         Some(Batch {
             source: id,
             source_name: Arc::clone(&group.name),
@@ -624,9 +627,6 @@ impl Reader {
         }
     }
 }
-
-/// What an event takes in an aggregate beside its bytes: tags, lengths, the newline.
-const EVENT_BYTES: usize = 12;
 
 /// The buffers of lines that are not sent.
 fn put_back(lines: Lines) -> Spare {
