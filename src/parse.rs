@@ -127,19 +127,24 @@ fn json(line: &[u8], added: &Added, offset: u64, out: &mut Vec<u8>, invalid_utf8
         return Parsed::Refused;
     }
     let text = text(trimmed);
-    let Ok(shape) = event::look_at(&text, |name| added.has(name)) else { return Parsed::Refused };
-    match (&text, added.is_empty()) {
-        (Cow::Borrowed(_), true) => {
+    let shape = if added.is_empty() {
+        event::check_object(&text).map(|()| None)
+    } else {
+        event::look_at(&text, |name| added.has(name)).map(Some)
+    };
+    match (shape, &text) {
+        (Err(_), _) => return Parsed::Refused,
+        (Ok(None), Cow::Borrowed(_)) => {
             let start = line.len() - line.trim_ascii_start().len();
             return Parsed::Verbatim { start, end: start + trimmed.len() };
         }
-        (Cow::Owned(replaced), true) => out.extend_from_slice(replaced.as_bytes()),
-        (_, false) if shape.taken => {
+        (Ok(None), Cow::Owned(replaced)) => out.extend_from_slice(replaced.as_bytes()),
+        (Ok(Some(shape)), _) if shape.taken => {
             let mut event = Event::from_json(&text).expect("its syntax was checked a moment ago");
             added.set_on(&mut event, offset);
             event.write_to(out);
         }
-        (_, false) => added.splice(&text, shape.empty, offset, out),
+        (Ok(Some(shape)), _) => added.splice(&text, shape.empty, offset, out),
     }
     *invalid_utf8 |= matches!(text, Cow::Owned(_));
     Parsed::Rendered

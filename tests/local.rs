@@ -17,8 +17,8 @@ use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, Record, ScalingType, Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamMode,
-    StreamModeDetails, StreamStatus,
+    PutRecordsRequestEntry, Record, RecordDistributionStrategy, ScalingType, Shard, ShardFilter, ShardFilterType,
+    ShardIteratorType, StreamMode, StreamModeDetails, StreamStatus,
 };
 use kinetail::kinesis::hash::{hash_key, hash_key_text, parse_hash_key};
 use kinetail::local::{Error, LocalOptions, LocalStream};
@@ -385,6 +385,31 @@ async fn streams_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_stream_may_spread_records_by_itself() {
+    let local = Local::with(anywhere()).await;
+    let on_demand = StreamModeDetails::builder().stream_mode(StreamMode::OnDemand).build().unwrap();
+    let create = local.client.create_stream().stream_name(STREAM).stream_mode_details(on_demand);
+    create.record_distribution_strategy(RecordDistributionStrategy::Auto).send().await.unwrap();
+    let summary = local.client.describe_stream_summary().stream_name(STREAM).send().await.unwrap();
+    let strategy = summary.stream_description_summary().unwrap().record_distribution_strategy().cloned();
+    assert_eq!(strategy, Some(RecordDistributionStrategy::Auto));
+    let keyless = || PutRecordsRequestEntry::builder().data(Blob::new("x")).build().unwrap();
+    let entries = (0..50).map(|_| keyless()).chain((0..50).map(|_| entry("same", b"x"))).collect();
+    let output = local.client.put_records().stream_name(STREAM).set_records(Some(entries)).send().await.unwrap();
+    let shards: BTreeSet<_> = output.records().iter().map(|record| record.shard_id().unwrap()).collect();
+    assert_eq!(shards.len(), 4, "one key goes everywhere");
+}
+
+#[tokio::test]
+async fn a_dry_run_stores_nothing() {
+    let local = Local::start(1).await;
+    let dry = |name: &str| local.client.put_records().stream_name(name).records(entry("k", b"x")).dry_run(true).send();
+    assert_eq!(refused(dry(STREAM).await), is("DryRunOperationException"));
+    assert_eq!(refused(dry("other").await), is("ResourceNotFoundException"));
+    assert!(local.stored().await.is_empty());
+}
+
+#[tokio::test]
 async fn an_iterator_does_not_lead_to_a_namesake() {
     let local = Local::start(1).await;
     let iterator = local.iterator("shardId-000000000000", ShardIteratorType::TrimHorizon).await;
@@ -509,7 +534,9 @@ async fn records_fail_as_planned_and_the_rest_is_stored() {
     let accepted: Vec<_> =
         pairs.filter(|(_, record)| record.error_code().is_none()).map(|(text, _)| text.clone()).collect();
     assert_eq!(local.stored().await, accepted);
-    let counters = &local.stats().await["streams"][STREAM]["shards"]["shardId-000000000000"];
+    let stats = local.stats().await;
+    assert_eq!(stats["streams"][STREAM]["put_requests"], 1);
+    let counters = &stats["streams"][STREAM]["shards"]["shardId-000000000000"];
     assert_eq!((&counters["throttled"], &counters["failed"]), (&json!(throttled), &json!(failed)));
 }
 

@@ -14,7 +14,7 @@ use crate::local::{DEFAULT_MAX_MEMORY, Error, LocalOptions, LocalStream};
 
 /// Serve the Kinesis Data Streams API on this machine, in memory, for development and tests.
 #[derive(Debug, Clone, clap::Args)]
-pub struct LocalArgs {
+pub(super) struct LocalArgs {
     /// Where to listen; port 0 takes any that is free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4567")]
     pub listen: SocketAddr,
@@ -86,7 +86,7 @@ fn code(error: &Error) -> u8 {
 }
 
 /// Serves until SIGTERM or SIGINT. Prints one line of JSON with the endpoint as soon as clients may connect.
-pub async fn run(args: LocalArgs) -> Result<(), Error> {
+pub(super) async fn run(args: LocalArgs) -> Result<(), Error> {
     // Before the endpoint is known to anyone, so that a signal from then on is seen.
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;

@@ -62,8 +62,8 @@ pub fn deaggregate(data: &[u8], shard: RangeInclusive<u128>) -> Deaggregated<'_>
             },
         };
         let hash_key = match explicit_hash_key {
-            None => hash::partition_key(partition_key),
-            Some(key) => match key.parse() {
+            None => hash::hash_key(partition_key),
+            Some(key) => match hash::parse_hash_key(key) {
                 Ok(hash_key) => hash_key,
                 Err(_) => return lost(Vec::new(), Loss::HashKey),
             },

@@ -201,6 +201,12 @@ fn milliseconds(seconds: f64) -> u64 {
     u64::try_from(duration.saturating_add(half_ms).as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The answer to a request that is in order but only asks whether it is. That it is this one for all that only ask, and only
+/// for those in order, is what the model suggests; it is not verified.
+fn dry_run_refusal() -> Refusal {
+    Refusal::new("DryRunOperationException", "The request was rejected because the DryRun parameter was specified.")
+}
+
 /// Refuses times that haven't come yet, as the service does.
 fn not_future(ms: u64, now_ms: u64) -> Result<u64, Refusal> {
     if ms <= now_ms {

@@ -10,18 +10,18 @@ use super::api::Operation;
 
 /// The longest latency that a plan may ask for: five minutes, in milliseconds.
 const MAX_LATENCY_MS: u64 = 300_000;
-/// A name that differs by more than this isn't what the user meant.
-const MIN_LIKENESS: f64 = 0.6;
 
 /// Why a plan was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum PlanError {
     #[error("a fault plan is a JSON object: {0}")]
     Shape(String),
-    #[error("unknown key {key:?} in the fault plan{}", hint(.nearest.as_deref()))]
-    UnknownKey { key: String, nearest: Option<String> },
+    #[error("unknown key {key:?} in the fault plan; did you mean {nearest:?}?")]
+    UnknownKey { key: String, nearest: String },
     #[error("{key} is {value}; give a fraction from 0 to 1")]
     Fraction { key: &'static str, value: f64 },
+    #[error("{keys} add up to {sum}; a {what} meets one fault at most, so give at most 1 together")]
+    Sum { keys: &'static str, sum: f64, what: &'static str },
     #[error("latency from {min} to {max} ms is no range; latency_min_ms <= latency_max_ms <= {MAX_LATENCY_MS}")]
     Latency { min: u64, max: u64 },
     #[error("unknown operation {name:?} in operations; the nearest is {nearest:?}")]
@@ -30,11 +30,7 @@ pub(crate) enum PlanError {
     Code(String),
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest:?}?"))
-}
-
-/// What goes wrong. Fractions are probabilities, rolled for each request or each record.
+/// What goes wrong. Fractions are of all records, or of all requests; one record or request meets one fault at most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct FaultPlan {
@@ -130,13 +126,24 @@ impl FaultPlan {
                 return Err(PlanError::Fraction { key, value });
             }
         }
+        let records = self.throttle + self.fail_records;
+        let requests = self.hang + self.close_before + self.fail_requests + self.close_after;
+        for (keys, sum, what) in [
+            ("throttle and fail_records", records, "record"),
+            ("hang, close_before, fail_requests and close_after", requests, "request"),
+        ] {
+            // Decimal fractions don't add up exactly.
+            if sum > 1.0 + 1e-9 {
+                return Err(PlanError::Sum { keys, sum, what });
+            }
+        }
         let (min, max) = (self.latency_min_ms, self.latency_max_ms);
         if min > max || max > MAX_LATENCY_MS {
             return Err(PlanError::Latency { min, max });
         }
         for name in &self.operations {
             if Operation::by_name(name).is_none() {
-                let nearest = nearest(name, Operation::names()).unwrap_or_else(|| "PutRecords".to_owned());
+                let nearest = nearest(name, Operation::names());
                 return Err(PlanError::UnknownOperation { name: name.clone(), nearest });
             }
         }
@@ -152,10 +159,9 @@ impl FaultPlan {
     }
 }
 
-fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let likeness = |name: &str| strsim::jaro_winkler(given, name);
-    let best = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= MIN_LIKENESS).then(|| best.to_owned())
+    known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default().to_owned()
 }
 
 /// What goes wrong with one whole request, if anything does.
@@ -199,34 +205,29 @@ impl Faults {
             return (RequestFault::None, Duration::ZERO);
         }
         let latency_ms = self.dice.u64(self.plan.latency_min_ms..=self.plan.latency_max_ms);
-        let fault = if self.roll(self.plan.hang) {
-            RequestFault::Hang
-        } else if self.roll(self.plan.close_before) {
-            RequestFault::CloseBefore
-        } else if self.roll(self.plan.fail_requests) {
-            RequestFault::Refuse
-        } else if self.roll(self.plan.close_after) {
-            RequestFault::CloseAfter
-        } else {
-            RequestFault::None
-        };
-        (fault, Duration::from_millis(latency_ms))
+        let fault = self.roll([
+            (self.plan.hang, RequestFault::Hang),
+            (self.plan.close_before, RequestFault::CloseBefore),
+            (self.plan.fail_requests, RequestFault::Refuse),
+            (self.plan.close_after, RequestFault::CloseAfter),
+        ]);
+        (fault.unwrap_or(RequestFault::None), Duration::from_millis(latency_ms))
     }
 
     /// What happens to a record.
     pub(crate) fn for_record(&mut self) -> RecordFault {
-        if self.roll(self.plan.throttle) {
-            RecordFault::Throttle
-        } else if self.roll(self.plan.fail_records) {
-            RecordFault::Fail
-        } else {
-            RecordFault::None
-        }
+        let faults = [(self.plan.throttle, RecordFault::Throttle), (self.plan.fail_records, RecordFault::Fail)];
+        self.roll(faults).unwrap_or(RecordFault::None)
     }
 
-    fn roll(&mut self, fraction: f64) -> bool {
-        // A fraction of 1 always hits: the dice stay below 1.
-        fraction > 0.0 && self.dice.f64() < fraction
+    /// One throw decides which of several faults happens, so that each happens in its fraction of all cases.
+    fn roll<T>(&mut self, faults: impl IntoIterator<Item = (f64, T)>) -> Option<T> {
+        // The dice stay below 1, so that a fraction of 1 always hits and one of 0 never.
+        let mut rest = self.dice.f64();
+        faults.into_iter().find_map(|(fraction, fault)| {
+            rest -= fraction;
+            (rest < 0.0).then_some(fault)
+        })
     }
 }
 
@@ -264,6 +265,8 @@ mod tests {
         for text in [
             r#"{"throttle":1.5}"#,
             r#"{"hang":-0.1}"#,
+            r#"{"throttle":0.7,"fail_records":0.4}"#,
+            r#"{"hang":0.7,"close_after":0.4}"#,
             r#"{"throttle":"all"}"#,
             r#"{"latency_min_ms":5,"latency_max_ms":4}"#,
             r#"{"latency_max_ms":300001}"#,
@@ -286,6 +289,8 @@ mod tests {
         let rolled = roll();
         let throttled = rolled.iter().filter(|fault| **fault == RecordFault::Throttle).count();
         assert!((2300..2700).contains(&throttled), "{throttled}");
+        let failed = rolled.iter().filter(|fault| **fault == RecordFault::Fail).count();
+        assert!((850..1150).contains(&failed), "{failed}");
         assert_eq!(rolled, roll());
     }
 

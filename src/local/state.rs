@@ -175,7 +175,7 @@ fn stream_stats(stream: &Stream) -> serde_json::Value {
     let records_read: u64 = sum(|c| c.records_read);
     let shards: BTreeMap<_, _> = stream.shards().map(|shard| (shard.id(), &shard.counts)).collect();
     json!({
-        "records": records, "bytes": bytes, "throttled": throttled, "failed": failed, "trimmed": trimmed,
+        "put_requests": stream.put_requests, "records": records, "bytes": bytes, "throttled": throttled, "failed": failed, "trimmed": trimmed,
         "reads": reads, "records_read": records_read, "open_shards": stream.open_count(), "shards": shards,
     })
 }

@@ -19,6 +19,9 @@ pub(crate) const MIN_RECORD_KIB: u64 = 1024;
 pub(crate) const MAX_RECORD_KIB: u64 = 10_240;
 /// Shards of one stream, open and closed. A bound on memory; the service's own quotas are by account and region.
 pub(crate) const MAX_SHARDS: usize = 10_000;
+/// The step from one record to the next in a stream that spreads them: 2^128 by the golden ratio, which visits all parts of
+/// the space evenly.
+const SPREAD_STEP: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -41,6 +44,12 @@ pub(crate) struct Stream {
     pub(crate) active_ms: u64,
     pub(crate) retention_hours: u64,
     pub(crate) max_record_kib: u64,
+    /// Whether the service spreads records by itself and ignores their keys (`RecordDistributionStrategy` AUTO).
+    pub(crate) spreads: bool,
+    /// Where in the space the last record went that was spread.
+    spread_to: u128,
+    /// Requests to put something here that were in order.
+    pub(crate) put_requests: u64,
     shards: BTreeMap<u64, Shard>,
     /// The open shards, by the first hash key of their ranges.
     open: BTreeMap<u128, u64>,
@@ -58,6 +67,9 @@ impl Stream {
             active_ms: created_ms,
             retention_hours: MIN_RETENTION_HOURS,
             max_record_kib: MIN_RECORD_KIB,
+            spreads: false,
+            spread_to: 0,
+            put_requests: 0,
             shards: BTreeMap::new(),
             open: BTreeMap::new(),
             next_shard: 0,
@@ -107,8 +119,10 @@ impl Stream {
         self.open.len()
     }
 
-    /// The open shard that owns a hash key.
+    /// The open shard that owns a hash key; in a stream that spreads records by itself, any.
     pub(crate) fn route(&mut self, hash_key: u128) -> &mut Shard {
+        self.spread_to = self.spread_to.wrapping_add(SPREAD_STEP);
+        let hash_key = if self.spreads { self.spread_to } else { hash_key };
         let number = self.open_at(hash_key);
         self.shards.get_mut(&number).expect("every open shard is one of the shards")
     }
@@ -127,8 +141,15 @@ impl Stream {
     /// Drops the records and the closed shards that are past the retention. Returns the memory that they cost.
     pub(crate) fn expire(&mut self, now_ms: u64) -> usize {
         let horizon_ms = self.horizon_ms(now_ms);
-        let freed = self.shards.values_mut().map(|shard| shard.trim_before(horizon_ms)).sum();
-        self.shards.retain(|_, shard| shard.closed_ms.is_none_or(|closed_ms| closed_ms >= horizon_ms));
+        let mut freed = 0;
+        self.shards.retain(|_, shard| {
+            freed += shard.trim_before(horizon_ms);
+            let stays = shard.closed_ms.is_none_or(|closed_ms| closed_ms >= horizon_ms);
+            if !stays {
+                freed += shard.footprint();
+            }
+            stays
+        });
         freed
     }
 
@@ -387,6 +408,17 @@ mod tests {
         let mut stream = stream(6000);
         assert_eq!(stream.resize(6001, NOW_MS).unwrap_err().code, "LimitExceededException");
         check_cover(&stream);
+    }
+
+    #[test]
+    fn a_stream_that_spreads_records_ignores_their_keys() {
+        let mut stream = stream(4);
+        stream.spreads = true;
+        let mut hits = [0; 4];
+        for _ in 0..400 {
+            hits[usize::try_from(stream.route(5).number).unwrap()] += 1;
+        }
+        assert!(hits.iter().all(|count| (90..=110).contains(count)), "{hits:?}");
     }
 
     #[derive(Debug, Clone)]

@@ -81,7 +81,7 @@ impl Group {
         format!(
             "{}:{:032x}",
             self.host.chars().take(MAX_HOST_IN_KEY).collect::<String>(),
-            crate::kinesis::hash::partition_key(&key)
+            crate::kinesis::hash::hash_key(&key)
         )
         .into()
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StreamRef, encode, parse};
+use super::{StreamRef, dry_run_refusal, encode, parse};
 use crate::kinesis::hash::{HashKeyError, hash_key, parse_hash_key};
 use crate::local::ACCOUNT;
 use crate::local::faults::{Faults, RecordFault};
@@ -53,6 +53,7 @@ struct PutRecordInput<'a> {
     #[serde(borrow)]
     explicit_hash_key: Option<Text<'a>>,
     sequence_number_for_ordering: Option<String>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +64,7 @@ struct PutRecordsInput<'a> {
     stream_arn: Option<String>,
     #[serde(borrow)]
     records: Option<Vec<Entry<'a>>>,
+    dry_run: Option<bool>,
 }
 
 /// Where a record is, or why it is nowhere.
@@ -99,6 +101,13 @@ struct Put<'a> {
     hash_key: u128,
 }
 
+/// The records of a request, and whether it only asks if they would be taken.
+#[derive(Debug)]
+struct Puts<'a> {
+    puts: Vec<Put<'a>>,
+    dry_run: bool,
+}
+
 /// `PutRecords`.
 pub(super) fn many(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<u8>, Refusal> {
     let input: PutRecordsInput = parse(body)?;
@@ -116,8 +125,9 @@ pub(super) fn many(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<u8
         return violations.finish().map(|()| Vec::new());
     }
     let member = |index: usize| format!("records.{}.member.", index + 1);
-    let puts = check(entries, member, &mut violations)?;
+    let puts = check(entries, member, needs_keys(state, &stream_ref), &mut violations)?;
     violations.finish()?;
+    let puts = Puts { puts, dry_run: input.dry_run.unwrap_or_default() };
     let placed = store(state, stream_ref.resolve()?, puts, member, now_ms)?;
     let failed = placed.iter().filter(|placed| matches!(placed, Placed::Refused { .. })).count();
     let wrong = if failed > 0 { 0 } else { placed.len() };
@@ -141,8 +151,9 @@ pub(super) fn one(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<u8>
     let member = |_| String::new();
     let (data, partition_key) = (input.data, input.partition_key);
     let entries = [Entry { data, partition_key, explicit_hash_key: input.explicit_hash_key }];
-    let puts = check(&entries, member, &mut violations)?;
+    let puts = check(&entries, member, needs_keys(state, &stream_ref), &mut violations)?;
     violations.finish()?;
+    let puts = Puts { puts, dry_run: input.dry_run.unwrap_or_default() };
     match store(state, stream_ref.resolve()?, puts, member, now_ms)?.pop() {
         Some(Placed::Stored { sequence_number, shard_id }) => {
             encode(&PutRecordOutput { shard_id, sequence_number, encryption_type: "NONE" })
@@ -152,20 +163,28 @@ pub(super) fn one(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<u8>
     }
 }
 
-/// Checks what can be checked without the stream.
+/// Whether records need partition keys: not where the service spreads them.
+fn needs_keys(state: &State, stream_ref: &StreamRef) -> bool {
+    let stream = stream_ref.resolve().ok().and_then(|name| state.streams.get(name));
+    !stream.is_some_and(|stream| stream.spreads)
+}
+
+/// Checks what can be checked without the stream's limits.
 fn check<'a>(
     entries: &'a [Entry<'a>],
     member: impl Fn(usize) -> String,
+    needs_keys: bool,
     violations: &mut Violations,
 ) -> Result<Vec<Put<'a>>, Refusal> {
     let mut puts = Vec::with_capacity(entries.len());
     let mut beyond = None;
     for (index, entry) in entries.iter().enumerate() {
         let at = |name: &str| format!("{}{name}", member(index));
-        // The service's model lets the key be absent for streams that distribute records by themselves; here are none.
         let partition_key = match &entry.partition_key {
             None => {
-                violations.missing(&at("partitionKey"));
+                if needs_keys {
+                    violations.missing(&at("partitionKey"));
+                }
                 ""
             }
             Some(Text(key)) => {
@@ -225,7 +244,7 @@ fn too_long(violations: &mut Violations, member: &str, size: usize, max: usize) 
 fn store(
     state: &mut State,
     name: &str,
-    puts: Vec<Put<'_>>,
+    Puts { puts, dry_run }: Puts<'_>,
     member: impl Fn(usize) -> String,
     now_ms: u64,
 ) -> Result<Vec<Placed>, Refusal> {
@@ -252,6 +271,10 @@ fn store(
     if total > MAX_REQUEST_BYTES {
         return Err(Refusal::argument("Records size exceeds 10 MB limit"));
     }
+    if dry_run {
+        return Err(dry_run_refusal());
+    }
+    stream.put_requests += 1;
     let mut stored_bytes = 0;
     let placed = puts
         .into_iter()

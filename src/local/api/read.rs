@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StreamRef, encode, milliseconds, not_future, parse, seconds};
+use super::{StreamRef, dry_run_refusal, encode, milliseconds, not_future, parse, seconds};
 use crate::local::ACCOUNT;
 use crate::local::refusal::{Refusal, Violations};
 use crate::local::seal::MAX_TOKEN_CHARS;
@@ -40,6 +40,7 @@ struct GetShardIteratorInput {
     shard_iterator_type: Option<String>,
     starting_sequence_number: Option<String>,
     timestamp: Option<f64>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,6 +74,9 @@ pub(super) fn get_shard_iterator(state: &mut State, body: &[u8], now_ms: u64) ->
         Refusal::not_found(format!("Shard {id} in stream {name} under account {ACCOUNT} does not exist"))
     })?;
     let place = starting_place(shard, &input, now_ms)?;
+    if input.dry_run.unwrap_or_default() {
+        return Err(dry_run_refusal());
+    }
     let iterator = Iterator {
         stream: name.to_owned(),
         generation: stream.generation,
@@ -137,6 +141,7 @@ struct GetRecordsInput {
     stream: StreamRef,
     shard_iterator: Option<String>,
     limit: Option<i64>,
+    dry_run: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -177,6 +182,9 @@ pub(super) fn get_records(state: &mut State, body: &[u8], now_ms: u64) -> Result
     // An iterator of a stream that was deleted doesn't lead to its namesake.
     let stream = streams.get_mut(&name).filter(|stream| stream.generation == iterator.generation);
     let stream = stream.ok_or_else(|| Refusal::no_stream(&name))?;
+    if input.dry_run.unwrap_or_default() {
+        return Err(dry_run_refusal());
+    }
     let gone = || Refusal::not_found(format!("Shard {id} in stream {name} under account {ACCOUNT} does not exist"));
     if !stream.shard_mut(iterator.shard).ok_or_else(gone)?.admit_read(limits, now_ms) {
         let text = format!("Rate exceeded for shard {id} in stream {name} under account {ACCOUNT}.");

@@ -18,6 +18,10 @@ const DEFAULT_LISTED: i64 = 100;
 const MAX_LISTED: i64 = 10_000;
 /// Shards of a new stream in on-demand mode.
 const ON_DEMAND_SHARDS: u32 = 4;
+/// Records go where their keys say.
+const USER_PARTITION_KEY: &str = "USER_PARTITION_KEY";
+/// Records go where the service likes.
+const AUTO: &str = "AUTO";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -33,6 +37,7 @@ struct CreateStreamInput {
     stream_mode_details: Option<ModeInput>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: Option<i64>,
+    record_distribution_strategy: Option<String>,
 }
 
 /// `CreateStream`.
@@ -50,6 +55,9 @@ pub(super) fn create(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<
     if let Some(mode) = &mode {
         violations.one_of("streamModeDetails.streamMode", mode, &["ON_DEMAND", "PROVISIONED"]);
     }
+    if let Some(strategy) = &input.record_distribution_strategy {
+        violations.one_of("recordDistributionStrategy", strategy, &[USER_PARTITION_KEY, AUTO]);
+    }
     let max_record_kib = input.max_record_size_in_kib.map(|kib| record_kib(kib, &mut violations));
     violations.finish()?;
     let on_demand = mode.as_deref() == Some("ON_DEMAND");
@@ -62,6 +70,10 @@ pub(super) fn create(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<
         None => return Err(Refusal::validation("ShardCount must be provided for a stream in PROVISIONED mode.")),
         Some(count) => u32::try_from(count).unwrap_or(u32::MAX),
     };
+    if input.record_distribution_strategy.is_some() && !on_demand {
+        let text = "RecordDistributionStrategy is only supported for streams in ON_DEMAND mode.";
+        return Err(Refusal::validation(text));
+    }
     let name = input.stream_name.unwrap_or_default();
     if state.streams.contains_key(&name) {
         return Err(Refusal::in_use(format!("Stream {name} under account {ACCOUNT} already exists.")));
@@ -76,6 +88,7 @@ pub(super) fn create(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<
     let mut stream = Stream::new(name.clone(), state.generation(), shard_count, now_ms);
     stream.active_ms = now_ms + u64::try_from(state.create_delay.as_millis()).unwrap_or(0);
     stream.mode = if on_demand { Mode::OnDemand } else { Mode::Provisioned };
+    stream.spreads = input.record_distribution_strategy.as_deref() == Some(AUTO);
     stream.max_record_kib = max_record_kib.unwrap_or(stream.max_record_kib);
     state.streams.insert(name, stream);
     Ok(Vec::new())
@@ -280,6 +293,9 @@ struct DescriptionSummaryView {
     consumer_count: u32,
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: u64,
+    /// Only for streams in on-demand mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_distribution_strategy: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -292,11 +308,13 @@ struct DescribeStreamSummaryOutput {
 pub(super) fn describe_summary(state: &mut State, body: &[u8], now_ms: u64) -> Result<Vec<u8>, Refusal> {
     let stream_ref = parse_stream(body)?;
     let stream = state.stream(stream_ref.resolve()?)?;
+    let strategy = if stream.spreads { AUTO } else { USER_PARTITION_KEY };
     let stream_description_summary = DescriptionSummaryView {
         details: DetailsView::new(stream, now_ms),
         open_shard_count: if stream.is_active(now_ms) { stream.open_count() } else { 0 },
         consumer_count: 0,
         max_record_size_in_kib: stream.max_record_kib,
+        record_distribution_strategy: (stream.mode == Mode::OnDemand).then_some(strategy),
     };
     encode(&DescribeStreamSummaryOutput { stream_description_summary })
 }

@@ -91,6 +91,8 @@ pub struct Reader {
     behind_since: BTreeMap<usize, Instant>,
     /// Whose turn comes next.
     turn: SourceId,
+    /// Buffers of a read that brought no line.
+    spare: Option<Spare>,
     rng: fastrand::Rng,
 }
 
@@ -130,6 +132,7 @@ impl Reader {
             next_checkpoint: now,
             behind_since: BTreeMap::new(),
             turn: SourceId(0),
+            spare: None,
             rng: fastrand::Rng::new(),
         }
     }
@@ -394,7 +397,7 @@ impl Reader {
                 return Some(Wait::Sender);
             }
             let generation = self.generations.get_mut(&id)?;
-            let mut spare = ch.spare.try_recv().unwrap_or_default();
+            let mut spare = self.spare.take().or_else(|| ch.spare.try_recv().ok()).unwrap_or_default();
             let mut lines = reuse(&mut spare);
             let limit = max_event(*ch.record_limit.borrow());
             match generation.read(&mut spare.chunk, limit, &mut lines, now) {
@@ -407,8 +410,11 @@ impl Reader {
                         return None;
                     }
                 }
-                Ok(Read::Partial) => {}
-                Ok(Read::End) => return None,
+                Ok(Read::Partial) => self.spare = Some(Spare { chunk: spare.chunk, ..put_back(lines) }),
+                Ok(Read::End) => {
+                    self.spare = Some(Spare { chunk: spare.chunk, ..put_back(lines) });
+                    return None;
+                }
                 Ok(Read::Truncated) => {
                     self.truncated(ch, id, permit, now);
                     return None;
@@ -612,6 +618,11 @@ impl Reader {
 
 /// What an event takes in an aggregate beside its bytes: tags, lengths, the newline.
 const EVENT_BYTES: usize = 12;
+
+/// The buffers of lines that are not sent.
+fn put_back(lines: Lines) -> Spare {
+    Spare { rendered: lines.rendered, events: lines.events, ..Spare::default() }
+}
 
 /// Empties the buffers of an earlier batch.
 fn reuse(spare: &mut Spare) -> Lines {
