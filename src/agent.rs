@@ -80,6 +80,7 @@ pub struct Agent {
     config: Config,
     aws: Aws,
     state: Arc<StateDir>,
+    delivered_before: bool,
     reader: Reader,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
@@ -100,6 +101,7 @@ impl Agent {
         if let Found::Corrupt { aside, why } = &found {
             tracing::error!(why, aside = %aside.display(), "the checkpoint cannot be read and was moved aside; all files are read from their beginning, so events that were delivered before come again");
         }
+        let delivered_before = matches!(&found, Found::Entries(entries) if entries.iter().any(|e| e.offset > 0));
         let metrics = Arc::new(Metrics::new());
         let budget = Budget::new(config.memory_limit);
         let admin = match config.admin.listen {
@@ -111,7 +113,7 @@ impl Agent {
         let groups = config.sources.iter().map(|source| Group::new(source, &host)).collect();
         let reader =
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics));
-        Ok(Self { config, aws, state: Arc::new(state), reader, budget, metrics, admin })
+        Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin })
     }
 
     /// Where the admin server listens.
@@ -126,7 +128,7 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self { config, aws, state, reader, budget, metrics, admin } = self;
+        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin } = self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -151,7 +153,13 @@ impl Agent {
 
         let pool = budget.try_reserve(0).expect("nothing always fits");
         let dead_letters = DeadLetters::new(state.path());
-        let sender = Sender::new(aws.clone(), sender_config(&config), pool, dead_letters, Arc::clone(&metrics));
+        let sender = Sender::new(
+            aws.clone(),
+            sender_config(&config, delivered_before),
+            pool,
+            dead_letters,
+            Arc::clone(&metrics),
+        );
         let channels = kinesis::Channels { batches, settled, spare, status, record_limit };
         let view = View::new(&config, Arc::clone(&metrics), budget, status_rx);
         let drained = {
@@ -222,7 +230,7 @@ async fn follow_limit(aws: &Aws, stream: &str, limit: watch::Sender<usize>) {
     std::future::pending::<()>().await;
 }
 
-fn sender_config(config: &Config) -> SenderConfig {
+fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
     let kinesis = &config.kinesis;
     // A record of one event each needs no company to wait for.
     let max_age = if kinesis.format == Format::Single { Duration::ZERO } else { kinesis.aggregate.max_age };
@@ -237,6 +245,7 @@ fn sender_config(config: &Config) -> SenderConfig {
         },
         max_in_flight: kinesis.max_in_flight_requests,
         request_timeout: kinesis.request_timeout,
+        delivered_before,
         seed: fastrand::u64(..),
     }
 }

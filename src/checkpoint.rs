@@ -144,7 +144,12 @@ impl StateDir {
         let mut text = Vec::new();
         match File::open(&path) {
             Ok(file) => file.take(MAX_BYTES).read_to_end(&mut text).map_err(unusable)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // A start that found a corrupt one may have ended before it wrote its own.
+                let aside = self.path.join(CORRUPT_NAME);
+                let why = "it was moved aside by an earlier start".to_owned();
+                return Ok(if aside.exists() { Found::Corrupt { aside, why } } else { Found::Nothing });
+            }
             Err(error) => return Err(unusable(error)),
         };
         if let Ok(Version { version }) = serde_json::from_slice(&text)

@@ -85,6 +85,8 @@ impl Framer {
         match self.within {
             Within::Start => self.line(bytes, newline),
             Within::Parts => match newline.filter(|&at| at <= self.max) {
+                // All of the line is out; only its newline came late.
+                Some(0) => Some(self.late_newline(1)),
                 Some(at) => {
                     self.within = Within::Start;
                     Some(Frame { end: at, next: at + 1, kind: FrameKind::Part { first: false, last: true } })

@@ -63,6 +63,8 @@ pub struct SenderConfig {
     pub max_in_flight: usize,
     /// How long one may take.
     pub request_timeout: Duration,
+    /// An earlier run has delivered something: the stream takes what we send.
+    pub delivered_before: bool,
     /// Where random keys and jitter begin.
     pub seed: u64,
 }
@@ -130,6 +132,8 @@ pub struct Sender<P> {
     /// Kinesis has taken a record since the start: the stream is there and takes what we send.
     delivered: bool,
     status_due: Instant,
+    /// The published state says that nothing is left to send and nothing is in the way.
+    told_idle: bool,
     metrics: Arc<Metrics>,
     rng: fastrand::Rng,
 }
@@ -154,6 +158,7 @@ impl<P: PutRecords> Sender<P> {
             client,
             aggregator: Aggregator::new(config.packing.clone(), pool, rng.u64(..)),
             collector: Collector::new(RequestLimits { records: MAX_REQUEST_RECORDS, bytes: REQUEST_BYTES }),
+            delivered: config.delivered_before,
             config,
             gate: Gate::default(),
             flights: BTreeMap::new(),
@@ -162,8 +167,8 @@ impl<P: PutRecords> Sender<P> {
             settled: Vec::new(),
             parked: None,
             dead_letters,
-            delivered: false,
             status_due: Instant::now(),
+            told_idle: false,
             metrics,
             rng,
         }
@@ -190,12 +195,13 @@ impl<P: PutRecords> Sender<P> {
                     }
                 }
                 batch = channels.batches.recv(), if open && self.parked.is_none() => match batch {
-                    Some(batch) => self.take(batch, &channels.spare),
+                    Some(batch) => {
+                        // The reader cut these events to the limit of now.
+                        self.aggregator.set_max(*channels.record_limit.borrow_and_update());
+                        self.take(batch, &channels.spare);
+                    }
                     None => open = false,
                 },
-                Ok(()) = channels.record_limit.changed() => {
-                    self.aggregator.set_max(*channels.record_limit.borrow_and_update());
-                }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.unpark(&channels.spare);
                 }
@@ -240,16 +246,17 @@ impl<P: PutRecords> Sender<P> {
         let gate = if self.collector.is_empty() { None } else { self.gate.opens_at() };
         let waiting = gate.into_iter().chain(self.collector.next_due()).filter(|at| *at > now);
         // The state changes once more after the last event has gone.
-        let status = (!self.is_drained() || self.metrics.in_flight_events.get() > 0).then_some(self.status_due);
+        let status = (!self.is_drained() || !self.told_idle).then_some(self.status_due);
         due.chain(waiting).chain(status).min()
     }
 
-    fn publish(&self, status: &watch::Sender<Status>) {
+    fn publish(&mut self, status: &watch::Sender<Status>) {
         let flying = self.flights.values().flat_map(|f| &f.records);
         let waiting = self.collector.waiting().chain(flying).map(|r| r.oldest);
         let parked = self.parked.as_ref().map(|(batch, _)| batch.read_at);
         let oldest_unsent = waiting.chain(self.aggregator.oldest()).chain(parked).min();
         let blocked = self.gate.blocked().cloned();
+        self.told_idle = self.is_drained() && blocked.is_none();
         status.send_replace(Status { blocked, oldest_unsent, requests_in_flight: self.flights.len() });
     }
 
@@ -391,12 +398,12 @@ impl<P: PutRecords> Sender<P> {
         for (record, result) in flight.records.into_iter().zip(results) {
             match result {
                 EntryResult::Stored { .. } => self.deliver(&record, now),
-                EntryResult::Refused { code, message } => self.refused(record, &code, &message, now),
+                EntryResult::Refused { code, message } => self.refused(record, (&code, &message), flight.started, now),
             }
         }
     }
 
-    fn refused(&mut self, record: KinesisRecord, code: &str, message: &str, now: Instant) {
+    fn refused(&mut self, record: KinesisRecord, (code, message): (&str, &str), started: Instant, now: Instant) {
         self.count_refusal(code, 1);
         match verdict::on_record(code) {
             Verdict::Throttled => {
@@ -409,7 +416,7 @@ impl<P: PutRecords> Sender<P> {
                 self.resend(record, now);
             }
             Verdict::Hold => {
-                let until = self.hold(code, message, now, now);
+                let until = self.hold(code, message, started, now);
                 self.collector.resend(record, until);
             }
             Verdict::Reject => self.reject(record, code, message, now),

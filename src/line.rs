@@ -96,7 +96,8 @@ impl LineBuilder {
     /// The line of a file that is read from `offset` on; `sent` bytes before it belong to the same line and are out already.
     pub fn new(config: LineConfig, added: Added, tag: String, offset: u64, sent: u64) -> Self {
         let framer = Framer::resumed(config.max_line_bytes, config.long_lines, sent);
-        let part = Part { line_offset: offset - sent, ordinal: 1 };
+        // Above every ordinal that can have been used for what is out already.
+        let part = Part { line_offset: offset - sent, ordinal: sent + 1 };
         Self { config, framer, added, tag, part, max_event: usize::MAX }
     }
 
@@ -183,7 +184,7 @@ impl LineBuilder {
     fn refused(&self, line: &[u8], start: u64, lines: &mut Lines, invalid_utf8: &mut bool) -> Parsed {
         match self.config.on_parse_error {
             OnParseError::Keep => {
-                parse::message(line, &[], &self.added, start, &mut lines.rendered, invalid_utf8);
+                parse::message(parse::without_return(line), &[], &self.added, start, &mut lines.rendered, invalid_utf8);
                 return Parsed::Rendered;
             }
             OnParseError::Drop => lines.counts.dropped_parse += 1,
@@ -206,19 +207,20 @@ impl LineBuilder {
 
     fn parts(&mut self, stretch: Stretch<'_>, last: bool, lines: &mut Lines) {
         let Stretch { mut line, mut start, end } = stretch;
+        let begin = start;
         loop {
             let (taken, invalid_utf8) = self.fit(line, start, Extent::Part { last }, lines);
             lines.counts.invalid_utf8 += u64::from(invalid_utf8);
             self.part.ordinal += 1;
             let whole = taken == line.len();
-            let span_end = if whole { end } else { start + taken as u64 };
             if let Some(event) = lines.events.last_mut() {
-                event.span_end = span_end;
+                // The last one settles the whole stretch, so that a restart never begins where only a record ended.
+                event.span_end = if whole { end } else { begin };
             }
             if whole {
                 return;
             }
-            (line, start) = (&line[taken..], span_end);
+            (line, start) = (&line[taken..], start + taken as u64);
         }
     }
 
@@ -269,6 +271,9 @@ impl LineBuilder {
                 ("partial_last", text(last.to_string())),
             ],
         };
+        // Only the end of the line can be a line's end.
+        let whole = matches!(extent, Extent::Part { last: true });
+        let line = if whole { parse::without_return(line) } else { line };
         parse::message(line, &marks, &self.added, start, out, invalid_utf8);
     }
 }
@@ -326,6 +331,16 @@ mod tests {
         let marks: Vec<_> = parts.iter().map(|p| (p["partial_ordinal"].as_str(), p["partial_last"].as_str())).collect();
         assert_eq!(marks, [(Some("1"), Some("false")), (Some("2"), Some("false")), (Some("3"), Some("true"))]);
         assert_eq!(lines.counts, Counts { lines: 3, split: 1, ..Counts::default() });
+    }
+
+    #[test]
+    fn a_return_where_a_line_is_cut_is_kept_and_one_at_its_end_is_not() {
+        let (events, _) = run(builder(config(Parse::Json, 4, LongLines::Split)), b"abc\rdef\r\n", 1000);
+        let joined: String = events
+            .iter()
+            .map(|e| serde_json::from_slice::<Json>(e).unwrap()["message"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(joined, "abc\rdef");
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub fn parse(
     match parser {
         Parse::Raw if added.is_empty() => Parsed::Verbatim { start: 0, end: line.len() },
         Parse::Raw => {
-            message(line, &[], added, offset, out, invalid_utf8);
+            message(without_return(line), &[], added, offset, out, invalid_utf8);
             Parsed::Rendered
         }
         Parse::Json => json(line, added, offset, out, invalid_utf8),
@@ -155,7 +155,12 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// Appends `{"message": line, ...}` with these further fields. A carriage return at the line's end is not part of the text.
+/// A line as text has it: a carriage return at its end belongs to the line's end.
+pub fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Appends `{"message": line, ...}` with these further fields.
 pub fn message<'a>(
     line: &'a [u8],
     further: &[(&'a str, Value<'a>)],
@@ -164,7 +169,7 @@ pub fn message<'a>(
     out: &mut Vec<u8>,
     invalid_utf8: &mut bool,
 ) {
-    let text = text(line.strip_suffix(b"\r").unwrap_or(line));
+    let text = text(line);
     *invalid_utf8 |= matches!(text, Cow::Owned(_));
     let mut event = Event::default();
     event.set(MESSAGE, Value::Text(text));

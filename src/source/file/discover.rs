@@ -25,6 +25,8 @@ pub struct Scan {
     pub files: BTreeMap<FileId, Candidate>,
     /// Per group, what is no regular file, or cannot be looked at.
     pub ignored: BTreeMap<usize, i64>,
+    /// Something could not be looked at: that a file is missing here does not mean that it is gone.
+    pub incomplete: bool,
 }
 
 /// Runs the globs.
@@ -71,6 +73,7 @@ impl Discovery {
                 // It went away between the two looks.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
+                    scan.incomplete = true;
                     *scan.ignored.entry(group).or_default() += 1;
                     self.warn_once(&path, &error.to_string());
                 }

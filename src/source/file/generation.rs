@@ -26,6 +26,8 @@ pub const READ_BYTES: usize = 128 * 1024;
 const POLL_HOT: Duration = Duration::from_millis(5);
 /// ... up to this.
 const POLL_IDLE: Duration = Duration::from_millis(250);
+/// What a file's unfinished line keeps of its memory when the line is done.
+const MAX_IDLE_CARRY: usize = 64 * 1024;
 /// How far back the start of a line is looked for that a restart found itself in.
 const MAX_LOOK_BACK: u64 = 128 << 20;
 
@@ -83,11 +85,15 @@ pub struct Generation {
     pub grew_at: Instant,
     /// When it is looked at next.
     pub next_poll: Instant,
-    /// Whether the last look reached its end.
-    pub at_end: bool,
+    /// When a look last reached its end, unless it has grown since.
+    pub ended_at: Option<Instant>,
+    /// Its content was replaced under it; another generation reads what is there now.
+    pub replaced: bool,
     /// Its size at the last look.
     pub size: u64,
     file: File,
+    /// When it lost its name to another file.
+    superseded: Option<Instant>,
     poll: Duration,
     /// Up to here it is read.
     read: u64,
@@ -131,7 +137,7 @@ impl Generation {
         let metadata = file.metadata()?;
         let Opening { id, group: group_index, path, lane, partition_key, tag, offset, state } = opening;
         let file_id = FileId::of(&metadata);
-        let mut head = vec![0; HEAD_BYTES.min(usize::try_from(offset).unwrap_or(HEAD_BYTES))];
+        let mut head = vec![0; HEAD_BYTES];
         let filled = read_full(&file, &mut head, 0)?;
         head.truncate(filled);
         let mark = bytes_before(&file, offset, MARK_BYTES)?;
@@ -151,7 +157,9 @@ impl Generation {
             state,
             grew_at: now,
             next_poll: now,
-            at_end: false,
+            ended_at: None,
+            replaced: false,
+            superseded: None,
             size: metadata.len(),
             file,
             poll: POLL_HOT,
@@ -182,7 +190,8 @@ impl Generation {
         }
         self.size = metadata.len();
         if n == 0 {
-            self.looked_in_vain(now);
+            self.ended_at = Some(now);
+            self.pause(now);
             return Ok(Read::End);
         }
         chunk[..carried].copy_from_slice(&self.carry);
@@ -192,10 +201,11 @@ impl Generation {
         self.read += n as u64;
         self.grew_at = now;
         self.poll = POLL_HOT;
-        self.at_end = false;
+        self.ended_at = None;
         self.next_poll = now;
         let used = self.line.advance(filled, start, max_event, lines);
         self.carry.clear();
+        self.carry.shrink_to(MAX_IDLE_CARRY);
         self.carry.extend_from_slice(&filled[used..]);
         Ok(if used == 0 { Read::Partial } else { Read::Lines { start, end: start + used as u64 } })
     }
@@ -233,10 +243,34 @@ impl Generation {
     }
 
     /// Another look after a pause that grows.
-    pub fn looked_in_vain(&mut self, now: Instant) {
-        self.at_end = true;
+    pub fn pause(&mut self, now: Instant) {
         self.next_poll = now + self.poll;
         self.poll = (self.poll * 2).min(POLL_IDLE);
+    }
+
+    /// Another file took its name: what was written up to then is read before anything of its successor.
+    pub fn supersede(&mut self, now: Instant) {
+        self.superseded = Some(now);
+        self.ended_at = None;
+        self.wake(now);
+    }
+
+    /// Whether something may still come before what its successor holds: not once it has lost its name and a look, long enough after that
+    /// and after its last growth, found its end.
+    pub fn may_grow(&self, rotate_wait: Duration) -> bool {
+        let since = match self.state {
+            State::Done => return false,
+            State::Live => self.superseded,
+            State::Draining(since) => Some(self.superseded.unwrap_or(since)),
+        };
+        let quiet = |since: Instant| self.ended_at.is_some_and(|at| at >= since.max(self.grew_at) + rotate_wait);
+        !since.is_some_and(quiet)
+    }
+
+    /// Takes note of a size that a scan saw, so that the backlog is right while nothing can be read.
+    pub fn notice_size(&mut self, found: Option<&Metadata>) {
+        let size = found.map_or_else(|| self.file.metadata().map_or(0, |m| m.len()), Metadata::len);
+        self.size = self.size.max(size);
     }
 
     /// The number of links to the file: 0 when it was deleted.
@@ -244,25 +278,27 @@ impl Generation {
         self.file.metadata().map_or(0, |m| m.nlink())
     }
 
-    /// What the checkpoint is to know of it now.
-    pub fn entry(&self, seen: u64) -> io::Result<Entry> {
+    /// What the checkpoint is to know of it now; nothing if the file is not what was read of it any more.
+    pub fn entry(&self, seen: u64) -> io::Result<Option<Entry>> {
         let offset = self.tracker.committed();
-        let head_len = offset.min(self.head.len() as u64);
-        let head = &self.head[..usize::try_from(head_len).unwrap_or(self.head.len())];
         let mark = bytes_before(&self.file, offset, MARK_BYTES)?;
-        Ok(Entry {
+        // After the mark was read, so that it is known to be of the same content.
+        if bytes_before(&self.file, self.read, self.mark.len())? != self.mark {
+            return Ok(None);
+        }
+        Ok(Some(Entry {
             path: self.path.to_string_lossy().into_owned(),
             dev: self.file_id.dev,
             ino: self.file_id.ino,
             generation: self.tag,
             offset,
-            head_len,
-            head: fingerprint(head),
+            head_len: self.head.len() as u64,
+            head: fingerprint(&self.head),
             mark_len: mark.len() as u64,
             mark_end: offset,
             mark: fingerprint(&mark),
             seen,
-        })
+        }))
     }
 
     fn was_truncated(&mut self, metadata: &Metadata, n: usize) -> io::Result<bool> {
@@ -283,9 +319,10 @@ impl Generation {
 
     /// Keeps what identifies the file: its first bytes, and the last ones that were read.
     fn remember(&mut self, new: &[u8]) {
-        if self.head.len() < HEAD_BYTES && self.head.len() as u64 == self.read {
+        let known = usize::try_from(self.head.len() as u64 - self.read.min(self.head.len() as u64)).unwrap_or(0);
+        if self.head.len() < HEAD_BYTES && self.read <= self.head.len() as u64 && known < new.len() {
             let room = HEAD_BYTES - self.head.len();
-            self.head.extend_from_slice(&new[..new.len().min(room)]);
+            self.head.extend(new[known..].iter().take(room));
         }
         if new.len() >= MARK_BYTES {
             self.mark.clear();

@@ -72,8 +72,8 @@ pub fn fits(entry: &Entry, id: FileId, path: &str) -> Option<Fit> {
     if entry.dev == id.dev && entry.ino == id.ino {
         return Some(Fit::SameFile);
     }
-    // Without any content to go by, another inode is another file.
-    (entry.path == path && entry.head_len > 0).then_some(Fit::SamePath)
+    // On the same device another inode is another file, and so it is without any content to go by.
+    (entry.path == path && entry.dev != id.dev && entry.head_len > 0).then_some(Fit::SamePath)
 }
 
 /// Better ones first.
@@ -143,5 +143,6 @@ mod tests {
         assert_eq!(fits(&empty, FileId { dev: 1, ino: 3 }, "/x"), None);
         assert_eq!(fits(&entry(b"abc", 3), FileId { dev: 9, ino: 3 }, "/x"), Some(Fit::SamePath));
         assert_eq!(fits(&entry(b"abc", 3), FileId { dev: 9, ino: 3 }, "/y"), None);
+        assert_eq!(fits(&entry(b"abc", 3), FileId { dev: 1, ino: 3 }, "/x"), None);
     }
 }

@@ -26,6 +26,8 @@ use crate::metrics::Metrics;
 
 /// How often the globs are run, whatever the watches say.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// However many hints come, the globs are not run more often than this.
+const SCAN_PAUSE: Duration = Duration::from_millis(100);
 /// How often the checkpoint is replaced while offsets move.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that a file may be read before it is another file's turn.
@@ -33,6 +35,8 @@ const QUANTUM_BYTES: usize = 1 << 20;
 /// At a stop, a line without a newline is waited for this long: a service that is in the middle of a write finishes it within moments, one that
 /// has ended never does.
 const LAST_LINE_WAIT: Duration = Duration::from_millis(500);
+/// And no line is waited for longer than this: a service that goes on writing has a next line begun at any moment.
+const LAST_LINE_LIMIT: Duration = Duration::from_millis(1500);
 /// Memory that a read is charged before its events are known: the chunk, and as much again for what becomes of it.
 const READ_COST: usize = 2 * READ_BYTES;
 /// A file that is gone is remembered this long, in case its volume comes back: seconds.
@@ -91,15 +95,18 @@ pub struct Reader {
     by_file: BTreeMap<FileId, SourceId>,
     lanes: BTreeMap<PathBuf, LaneId>,
     next_id: u32,
+    next_lane: u32,
     /// Entries of the last run whose files were not found yet.
     entries: Vec<Entry>,
     /// What `start_at` means for a file without an entry: only the first scan of the first run looks at it.
     first_run: bool,
     scanned: bool,
-    unreadable: BTreeSet<PathBuf>,
+    unreadable: BTreeMap<PathBuf, usize>,
     next_scan: Instant,
+    last_scan: Instant,
     dirty: bool,
     next_checkpoint: Instant,
+    checkpoint_failures: u64,
     behind_since: BTreeMap<usize, Instant>,
     /// Whose turn comes next.
     turn: SourceId,
@@ -137,13 +144,16 @@ impl Reader {
             by_file: BTreeMap::new(),
             lanes: BTreeMap::new(),
             next_id: 0,
+            next_lane: 0,
             entries,
             first_run,
             scanned: false,
-            unreadable: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
             next_scan: now,
+            last_scan: now,
             dirty: true,
             next_checkpoint: now,
+            checkpoint_failures: 0,
             behind_since: BTreeMap::new(),
             turn: SourceId(0),
             spare: None,
@@ -178,7 +188,7 @@ impl Reader {
             self.tell(ch, now);
         }
         let wait = self.read_due(ch, now);
-        self.retire(ch, now);
+        self.retire(ch);
         self.checkpoint(ch, now);
         wait
     }
@@ -202,7 +212,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             () = self.watch.hint() => {
-                self.next_scan = self.next_scan.min(Instant::now());
+                self.next_scan = self.next_scan.min(Instant::now().max(self.last_scan + SCAN_PAUSE));
             }
             () = sleep_until(wake) => {}
         }
@@ -217,6 +227,7 @@ impl Reader {
     // === finding files ===
 
     fn scan(&mut self, now: Instant) {
+        self.last_scan = now;
         let scan = self.discovery.scan(&self.groups);
         self.watch_directories(&scan);
         self.follow_renames(&scan, now);
@@ -241,7 +252,8 @@ impl Reader {
             count("live", of(|s| *s == State::Live));
             count("draining", of(|s| matches!(s, State::Draining(_))));
             count("ignored", scan.ignored.get(&index).copied().unwrap_or(0));
-            count("unreadable", i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
+            let unreadable = self.unreadable.values().filter(|g| **g == index).count();
+            count("unreadable", i64::try_from(unreadable).unwrap_or(i64::MAX));
         }
     }
 
@@ -254,21 +266,23 @@ impl Reader {
     /// Compares what the globs name now with what is open.
     fn follow_renames(&mut self, scan: &Scan, now: Instant) {
         for generation in self.generations.values_mut() {
-            match (scan.files.get(&generation.file_id), generation.state) {
-                (Some(found), State::Live) => generation.path.clone_from(&found.path),
-                (Some(found), State::Draining(_)) => {
-                    // Renamed back, or into another name that a glob names.
+            let found = scan.files.get(&generation.file_id);
+            generation.notice_size(found.map(|f| &f.metadata));
+            match (found, generation.state) {
+                (Some(found), State::Live) if generation.path == found.path => {}
+                (Some(found), State::Live | State::Draining(_)) => {
+                    // Renamed to another name that a glob names, or back.
                     generation.path.clone_from(&found.path);
                     generation.state = State::Live;
-                    generation.wake(now);
+                    generation.supersede(now);
                 }
+                // A directory that could not be listed says nothing of what is in it.
+                (None, State::Live) if scan.incomplete && generation.links() > 0 => {}
                 (None, State::Live) => {
                     let kind = if generation.links() == 0 { "delete" } else { "rename" };
                     self.metrics.rotations.with_label_values(&[kind]).inc();
                     generation.state = State::Draining(now);
-                    // What was written up to the rotation is read before anything of the successor.
-                    generation.at_end = false;
-                    generation.wake(now);
+                    generation.supersede(now);
                     self.dirty = true;
                 }
                 (_, State::Done) | (None, State::Draining(_)) => {}
@@ -286,29 +300,27 @@ impl Reader {
                 return Ok(());
             }
             let shown = path.to_string_lossy().into_owned();
-            let (offset, tag) = match self.take_entry(&file, metadata.len(), id, &shown)? {
+            let entry = self.find_entry(&file, metadata.len(), id, &shown)?;
+            let (offset, tag) = match entry.map(|index| &self.entries[index]) {
                 Some(entry) => (entry.offset, entry.generation),
                 None if self.first_run && !self.scanned && self.groups[group].start_at == StartAt::End => {
                     (metadata.len(), self.rng.u64(..))
                 }
                 None => (0, self.rng.u64(..)),
             };
-            self.add(Adoption { group, path: path.clone(), offset, tag, state: State::Live }, file, now)
+            self.add(Adoption { group, path: path.clone(), offset, tag, state: State::Live }, file, now)?;
+            // Only now: had it failed, the next scan would need the entry again.
+            entry.map(|index| self.entries.swap_remove(index));
+            Ok(())
         });
         if let Err(error) = result {
-            self.unreadable.insert(path.clone());
+            self.unreadable.insert(path.clone(), group);
             tracing::warn!(path = %path.display(), size = metadata.len(), %error, "a file cannot be read and is tried again every second; give this process's user read access to it");
         }
     }
 
-    /// The entry of the last run that is this file's, if there is one.
-    fn take_entry(
-        &mut self,
-        file: &std::fs::File,
-        size: u64,
-        id: FileId,
-        path: &str,
-    ) -> std::io::Result<Option<Entry>> {
+    /// The entry that is this file's, if there is one.
+    fn find_entry(&self, file: &std::fs::File, size: u64, id: FileId, path: &str) -> std::io::Result<Option<usize>> {
         let mut best = None;
         for (index, entry) in self.entries.iter().enumerate() {
             let Some(fit) = identity::fits(entry, id, path) else { continue };
@@ -316,30 +328,33 @@ impl Reader {
                 best = Some((fit, index));
             }
         }
-        Ok(best.map(|(_, index)| self.entries.swap_remove(index)))
+        Ok(best.map(|(_, index)| index))
     }
 
     /// Files of the last run that were renamed out of the globs while nobody looked: what is left of them is read first.
     fn find_rotated(&mut self, scan: &Scan, now: Instant) {
         for entry in std::mem::take(&mut self.entries) {
             let named = scan.files.contains_key(&FileId { dev: entry.dev, ino: entry.ino });
-            match if named { None } else { self.find_sibling(&entry) } {
-                Some((path, file, group)) => {
-                    let state = State::Draining(now);
-                    let Entry { offset, generation: tag, .. } = entry;
-                    // Its lane is that of its old name, under which its successor comes next.
-                    let found = Adoption { group, path: PathBuf::from(&entry.path), offset, tag, state };
-                    tracing::info!(path = %path.display(), was = entry.path, offset = entry.offset, "a file that was rotated meanwhile is read to its end");
-                    if let Err(error) = self.add(found, file, now) {
-                        tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read");
-                    }
-                }
-                None => self.entries.push(entry),
+            let Some((path, file, group)) = (if named { None } else { self.find_sibling(&entry) }) else {
+                self.entries.push(entry);
+                continue;
+            };
+            tracing::info!(path = %path.display(), was = entry.path, offset = entry.offset, "a file that was rotated meanwhile is read to its end");
+            let (offset, tag, state) = (entry.offset, entry.generation, State::Draining(now));
+            // Its lane is that of its old name, under which its successor comes next.
+            let found = Adoption { group, path: PathBuf::from(&entry.path), offset, tag, state };
+            if let Err(error) = self.add(found, file, now) {
+                tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
+                self.entries.push(entry);
             }
         }
     }
 
     fn find_sibling(&self, entry: &Entry) -> Option<(PathBuf, std::fs::File, usize)> {
+        if entry.head_len == 0 {
+            // Nothing of it was ever read: any file would do.
+            return None;
+        }
         let was = PathBuf::from(&entry.path);
         let group = self.groups.iter().position(|g| g.patterns.iter().any(|p| p.matches_path(&was)))?;
         for found in std::fs::read_dir(was.parent()?).ok()?.flatten() {
@@ -362,8 +377,10 @@ impl Reader {
     fn add(&mut self, found: Adoption, file: std::fs::File, now: Instant) -> std::io::Result<()> {
         let Adoption { group, path, offset, tag, state } = found;
         let id = SourceId(self.next_id);
-        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        let lane = *self.lanes.entry(path.clone()).or_insert(LaneId(lanes));
+        let lane = *self.lanes.entry(path.clone()).or_insert_with(|| {
+            self.next_lane += 1;
+            LaneId(self.next_lane)
+        });
         let partition_key = self.groups[group].partition_key(&path.to_string_lossy());
         let opening = Opening { id, group, path, lane, partition_key, tag, offset, state };
         let generation = Generation::new(opening, file, &self.groups[group], now)?;
@@ -379,22 +396,17 @@ impl Reader {
     // === reading ===
 
     fn read_due(&mut self, ch: &mut Channels, now: Instant) -> Option<Wait> {
-        // A successor waits until its predecessor's end was reached, so that a lane's lines keep their order.
-        let held: BTreeMap<LaneId, SourceId> = self
-            .generations
-            .values()
-            .filter(|g| matches!(g.state, State::Draining(_)) && !g.at_end)
-            .map(|g| (g.lane, g.id))
-            .rev()
-            .collect();
-        let due = |g: &&Generation| {
-            g.state != State::Done && g.next_poll <= now && held.get(&g.lane).is_none_or(|oldest| g.id <= *oldest)
-        };
+        let due = |g: &&Generation| g.state != State::Done && g.next_poll <= now;
         let after = self.generations.range(self.turn..).map(|(_, g)| g);
         let before = self.generations.range(..self.turn).map(|(_, g)| g);
-        let ids: Vec<SourceId> = after.chain(before).filter(due).map(|g| g.id).collect();
-        for id in ids {
+        let due: Vec<(SourceId, LaneId)> = after.chain(before).filter(due).map(|g| (g.id, g.lane)).collect();
+        for (id, lane) in due {
             self.turn = id;
+            match self.read_predecessors(ch, id, lane, now) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(wait) => return Some(wait),
+            }
             if let Some(wait) = self.read_file(ch, id, now) {
                 return Some(wait);
             }
@@ -402,13 +414,37 @@ impl Reader {
         None
     }
 
+    /// A lane's lines keep their order: before a file is read, the files that it followed are read to their ends, now, whenever they were
+    /// looked at before. Answers whether nothing of them is left to come first.
+    fn read_predecessors(&mut self, ch: &mut Channels, id: SourceId, lane: LaneId, now: Instant) -> Result<bool, Wait> {
+        let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
+        let older = self.generations.range(..id).map(|(_, g)| g);
+        let ids: Vec<SourceId> = older.filter(|g| g.lane == lane && g.may_grow(wait_of(g))).map(|g| g.id).collect();
+        for id in ids {
+            if let Some(wait) = self.read_file(ch, id, now) {
+                return Err(wait);
+            }
+            let done = |g: &Generation| g.ended_at == Some(now) && !g.has_partial_line();
+            if !self.generations.get(&id).is_none_or(done) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn read_file(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
         let mut quantum = QUANTUM_BYTES;
         loop {
-            let Some(permit) = self.budget.try_reserve(READ_COST) else { return Some(Wait::Memory) };
-            if ch.batches.capacity() == 0 {
-                return Some(Wait::Sender);
-            }
+            let permit = match self.room(ch) {
+                Ok(permit) => permit,
+                Err(wait) => {
+                    if quantum < QUANTUM_BYTES {
+                        // It had some; what comes free next is for the next file.
+                        self.turn = SourceId(id.0 + 1);
+                    }
+                    return Some(wait);
+                }
+            };
             let generation = self.generations.get_mut(&id)?;
             let mut spare = self.spare.take().or_else(|| ch.spare.try_recv().ok()).unwrap_or_default();
             let mut lines = reuse(&mut spare);
@@ -434,7 +470,7 @@ impl Reader {
                 }
                 Err(error) => {
                     tracing::warn!(path = %generation.path.display(), %error, "a file cannot be read and is tried again");
-                    generation.looked_in_vain(now);
+                    generation.pause(now);
                     return None;
                 }
             }
@@ -481,6 +517,8 @@ impl Reader {
         tracing::warn!(path = %old.path.display(), unread, "a file was truncated and is read from its beginning; bytes that were unread at the last look are gone unless a copy was kept");
         let (group, path, state, file) = (old.group, old.path.clone(), old.state, old.reopen());
         old.state = State::Done;
+        // What it was is gone: no checkpoint can describe it any more.
+        old.replaced = true;
         let again = Adoption { group, path, offset: 0, tag: self.rng.u64(..), state };
         if let Err(error) = file.and_then(|file| self.add(again, file, now)) {
             tracing::warn!(%error, "a truncated file cannot be read again; the next scan opens it anew");
@@ -501,35 +539,44 @@ impl Reader {
     }
 
     /// Lets go of rotated files that are read to their end and have not grown for a while.
-    fn retire(&mut self, ch: &mut Channels, now: Instant) {
-        let quiet = |g: &Generation, groups: &[Group]| {
-            let State::Draining(since) = g.state else { return false };
-            g.at_end && now >= since.max(g.grew_at) + groups[g.group].rotate_wait
-        };
-        let over: Vec<SourceId> = self.generations.values().filter(|g| quiet(g, &self.groups)).map(|g| g.id).collect();
+    fn retire(&mut self, ch: &mut Channels) {
+        let over =
+            |g: &&Generation| matches!(g.state, State::Draining(_)) && !g.may_grow(self.groups[g.group].rotate_wait);
+        let over: Vec<SourceId> = self.generations.values().filter(over).map(|g| g.id).collect();
         for id in over {
-            let has_line = self.generations.get(&id).is_some_and(Generation::has_partial_line);
-            if has_line {
-                let Some(permit) = self.budget.try_reserve(READ_COST) else { return };
-                if ch.batches.capacity() == 0 {
-                    return;
-                }
+            if self.generations.get(&id).is_some_and(Generation::has_partial_line) {
+                let Ok(permit) = self.room(ch) else { return };
                 self.flush(ch, id, permit);
             }
             if let Some(generation) = self.generations.get_mut(&id) {
                 generation.state = State::Done;
             }
         }
-        let gone = self.generations.extract_if(.., |_, g| g.state == State::Done && g.is_committed());
-        for (id, generation) in gone {
-            if self.by_file.get(&generation.file_id) == Some(&id) {
-                self.by_file.remove(&generation.file_id);
-            }
-            if let Some(journal) = &mut self.journal {
-                journal.forget(generation.tag);
-            }
-            self.dirty = true;
+        let gone: Vec<Generation> = self
+            .generations
+            .extract_if(.., |_, g| g.state == State::Done && g.is_committed())
+            .map(|(_, generation)| generation)
+            .collect();
+        for generation in gone {
+            self.forget(&generation);
         }
+    }
+
+    fn forget(&mut self, generation: &Generation) {
+        if self.by_file.get(&generation.file_id) == Some(&generation.id) {
+            self.by_file.remove(&generation.file_id);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.forget(generation.tag);
+        }
+        if !self.generations.values().any(|g| g.lane == generation.lane) {
+            self.lanes.retain(|_, lane| *lane != generation.lane);
+        }
+        // It may come back under a name that a glob names, and is not to be sent again then.
+        if !generation.replaced && generation.links() > 0 {
+            self.entries.extend(self.entry(generation, unix_seconds()));
+        }
+        self.dirty = true;
     }
 
     /// After the stop: to the end of every file, the last line included, for as long as the sender takes batches.
@@ -537,35 +584,47 @@ impl Reader {
         let stopped = Instant::now();
         self.scan(stopped);
         for generation in self.generations.values_mut() {
-            generation.at_end = false;
             generation.wake(stopped);
         }
         while !ch.batches.is_closed() {
             let now = Instant::now();
-            let wait = self.read_due(ch, now);
+            self.next_scan = now + SCAN_INTERVAL;
+            let wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
             self.checkpoint(ch, now);
+            // A writer that goes on writes for the next run: one look at its end is enough.
             let unfinished = |g: &Generation| {
-                let in_a_line = g.has_partial_line() && now < g.grew_at.max(stopped) + LAST_LINE_WAIT;
-                g.state != State::Done && (!g.at_end || in_a_line)
+                let in_a_line = g.has_partial_line() && now < stopped + LAST_LINE_LIMIT;
+                g.state != State::Done && (g.ended_at.is_none_or(|at| at < stopped) || in_a_line)
             };
             if wait.is_none() && !self.generations.values().any(unfinished) {
                 break;
             }
             self.wait(ch, wait).await;
         }
-        let ids: Vec<SourceId> = self.generations.values().filter(|g| g.has_partial_line()).map(|g| g.id).collect();
-        for id in ids {
-            while self.room(ch).is_none() && !ch.batches.is_closed() {
-                self.wait(ch, Some(Wait::Sender)).await;
-            }
-            if let Some(permit) = self.room(ch) {
-                self.flush(ch, id, permit);
-            }
-        }
     }
 
-    fn room(&self, ch: &Channels) -> Option<Permit> {
-        if ch.batches.capacity() == 0 { None } else { self.budget.try_reserve(READ_COST) }
+    /// Sends the last lines without a newline that nobody seems to be writing any more.
+    fn flush_last_lines(&mut self, ch: &mut Channels, stopped: Instant, now: Instant) -> Option<Wait> {
+        let left = |g: &&Generation| {
+            let at_end = g.ended_at.is_some_and(|at| at >= stopped);
+            g.state != State::Done && at_end && g.has_partial_line() && now >= g.grew_at.max(stopped) + LAST_LINE_WAIT
+        };
+        let ids: Vec<SourceId> = self.generations.values().filter(left).map(|g| g.id).collect();
+        for id in ids {
+            match self.room(ch) {
+                Ok(permit) => self.flush(ch, id, permit),
+                Err(wait) => return Some(wait),
+            }
+        }
+        None
+    }
+
+    /// The memory for a read, if there is some and the sender takes another batch.
+    fn room(&self, ch: &Channels) -> Result<Permit, Wait> {
+        if ch.batches.capacity() == 0 {
+            return Err(Wait::Sender);
+        }
+        self.budget.try_reserve(READ_COST).ok_or(Wait::Memory)
     }
 
     // === what is settled ===
@@ -590,6 +649,9 @@ impl Reader {
     }
 
     fn checkpoint(&mut self, ch: &Channels, now: Instant) {
+        // One that could not be written is to be written again, whether anything moves or not.
+        let failures = self.metrics.checkpoint_errors.get();
+        self.dirty |= std::mem::replace(&mut self.checkpoint_failures, failures) != failures;
         if !self.dirty || now < self.next_checkpoint {
             return;
         }
@@ -603,13 +665,20 @@ impl Reader {
 
     fn snapshot(&self) -> Vec<Entry> {
         let seen = unix_seconds();
-        let open = self.generations.values().filter_map(|generation| {
-            generation.entry(seen).inspect_err(|error| {
-                tracing::warn!(path = %generation.path.display(), %error, "a file cannot be fingerprinted and is left out of the checkpoint");
-            }).ok()
-        });
+        let open = self.generations.values().filter(|g| !g.replaced).filter_map(|g| self.entry(g, seen));
         let gone = self.entries.iter().filter(|e| seen.saturating_sub(e.seen) < FORGET_AFTER).cloned();
         open.chain(gone).collect()
+    }
+
+    fn entry(&self, generation: &Generation, seen: u64) -> Option<Entry> {
+        let path = generation.path.display();
+        match generation.entry(seen) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(%path, %error, "a file cannot be fingerprinted and is left out of the checkpoint");
+                None
+            }
+        }
     }
 
     fn tell(&mut self, ch: &Channels, now: Instant) {
