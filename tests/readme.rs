@@ -105,7 +105,8 @@ fn the_configuration_by_example_is_one() {
     assert!(!blocks.is_empty());
     for text in blocks {
         let file = Some(Document { name: "README.md".to_owned(), text: text.to_owned() });
-        let config = Config::load(&Layers { file, ..Layers::default() }).unwrap_or_else(|problems| panic!("{problems}"));
+        let config =
+            Config::load(&Layers { file, ..Layers::default() }).unwrap_or_else(|problems| panic!("{problems}"));
         assert!(!config.sources.is_empty());
     }
 }
