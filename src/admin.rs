@@ -29,7 +29,7 @@ const MAX_CONNECTIONS: usize = 32;
 /// How long a client may take to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is served; a scraper comes back.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
 /// What a request head may take.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A pause after an accept that failed, for instance for want of descriptors.

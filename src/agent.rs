@@ -109,7 +109,8 @@ impl Agent {
         let journal = open_journal(&state, &found, &metrics);
         let host = host_name();
         let groups = config.sources.iter().map(|source| Group::new(source, &host)).collect();
-        let reader = Reader::new(groups, found, journal, Arc::clone(&budget), Arc::clone(&metrics));
+        let reader =
+            Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics));
         Ok(Self { config, aws, state: Arc::new(state), reader, budget, metrics, admin })
     }
 
@@ -218,7 +219,7 @@ async fn follow_limit(aws: &Aws, stream: &str, limit: watch::Sender<usize>) {
             );
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn sender_config(config: &Config) -> SenderConfig {

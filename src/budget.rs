@@ -70,6 +70,7 @@ impl Permit {
     }
 
     /// Takes a part out as a permit of its own; no more than there is.
+    #[must_use]
     pub fn split(&mut self, bytes: usize) -> Permit {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;

@@ -10,8 +10,8 @@
 //! configuration is not here.
 
 mod check;
-pub mod demo;
-pub mod local;
+mod demo;
+mod local;
 mod run;
 mod schema;
 
@@ -50,7 +50,7 @@ enum Command {
     Schema,
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
     Demo(demo::DemoArgs),
-    /// Serve the Kinesis Data Streams API on this machine, in memory, for development and tests
+    /// Serve the Kinesis Data Streams API on loopback, for development and tests
     Local(local::LocalArgs),
 }
 

@@ -150,21 +150,17 @@ pub enum Message {
 /// Shows the agent at work. It stops writing early when `halt` becomes true, and makes it true itself when nobody looks any more.
 pub async fn demo(options: Options, halt: &watch::Sender<bool>) -> Result<Report, Error> {
     let Options { input, flags, ability } = options;
-    let (source, bytes) = match &input {
-        Input::Services { .. } => (None, 0),
-        Input::File(path) => (Some(Source::open(path.clone())?), std::fs::metadata(path).map_or(0, |m| m.len())),
-    };
+    let job = Job::open(&input)?;
     let parent = std::env::temp_dir();
     let scratch = Scratch::create(&parent).map_err(|source| Error::Scratch { path: parent, source })?;
     let stand_in = StandIn::start(NAME, SHARDS).await?;
-    let config = config(scratch.path(), stand_in.endpoint(), bytes, flags)?;
+    let config = config(scratch.path(), stand_in.endpoint(), job.bytes(), flags)?;
     let (parse, partition_key) = (config.sources[0].parse, config.kinesis.partition_key);
     let aws = Aws::with_credentials(&config.kinesis, Credentials::new(KEY, KEY, None, None, NAME))?;
 
     let (tell, inbox) = mpsc::channel(MESSAGE_QUEUE);
     let (consumer, ranges) = Consumer::open(aws.sdk().clone(), NAME, tell.clone()).await?;
-    let names: &[&str] = if source.is_some() { &[NAME] } else { &SERVICES };
-    let logs = Logs::create(scratch.path(), names).map_err(Error::Log)?;
+    let logs = Logs::create(scratch.path(), job.logs()).map_err(Error::Log)?;
     let count = logs.count();
     let agent = Box::pin(Agent::start_with(config, aws)).await?;
     let (metrics, admin) = (agent.metrics(), agent.admin_address());
@@ -177,13 +173,11 @@ pub async fn demo(options: Options, halt: &watch::Sender<bool>) -> Result<Report
     let (done, is_done) = watch::channel(false);
     let write = async {
         opened(&metrics, count).await?;
-        match (source, input) {
-            (Some(source), _) => writer.file(source, parse).await?,
-            (None, Input::Services { seconds, rate }) => {
-                writer.services(Services::new(fastrand::u64(..), wall_clock()), rate, seconds).await?;
-            }
-            (None, Input::File(_)) => unreachable!("a file was opened"),
+        match job {
+            Job::Services { services, rate, seconds } => writer.services(services, rate, seconds).await?,
+            Job::File(source) => writer.file(source, parse).await?,
         }
+        // Nothing more is written: the agent may read to the end.
         drop(stop);
         Ok(())
     };
@@ -203,6 +197,40 @@ pub async fn demo(options: Options, halt: &watch::Sender<bool>) -> Result<Report
         partition_key,
         metrics: admin,
     })
+}
+
+/// What the writer does.
+#[derive(Debug)]
+enum Job {
+    Services { services: Services, seconds: u32, rate: u32 },
+    File(Source),
+}
+
+impl Job {
+    fn open(input: &Input) -> Result<Self, Error> {
+        Ok(match input {
+            &Input::Services { seconds, rate } => {
+                Self::Services { services: Services::new(fastrand::u64(..), wall_clock()), seconds, rate }
+            }
+            Input::File(path) => Self::File(Source::open(path.clone())?),
+        })
+    }
+
+    /// The names of the logs.
+    fn logs(&self) -> &'static [&'static str] {
+        match self {
+            Self::Services { .. } => &SERVICES,
+            Self::File(_) => &[NAME],
+        }
+    }
+
+    /// What there is to send at once.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Services { .. } => 0,
+            Self::File(source) => source.size(),
+        }
+    }
 }
 
 /// The agent's configuration, as a user would write it.

@@ -101,8 +101,8 @@ impl Framer {
             }
             Within::Flushed => match bytes {
                 [] | [b'\r'] => None,
-                [b'\n', ..] => self.late_newline(1),
-                [b'\r', b'\n', ..] => self.late_newline(2),
+                [b'\n', ..] => Some(self.late_newline(1)),
+                [b'\r', b'\n', ..] => Some(self.late_newline(2)),
                 _ => {
                     self.within = Within::Start;
                     self.line(bytes, newline)
@@ -150,9 +150,9 @@ impl Framer {
         Some(Frame { end, next: end, kind })
     }
 
-    fn late_newline(&mut self, next: usize) -> Option<Frame> {
+    fn late_newline(&mut self, next: usize) -> Frame {
         self.within = Within::Start;
-        Some(Frame { end: 0, next, kind: FrameKind::LateNewline })
+        Frame { end: 0, next, kind: FrameKind::LateNewline }
     }
 }
 

@@ -64,6 +64,18 @@ pub struct LineBuilder {
     /// Names this file in the `partial_id` of lines that are sent in parts.
     tag: String,
     part: Part,
+    max_event: usize,
+}
+
+/// A stretch of the file that becomes events.
+#[derive(Debug, Clone, Copy)]
+struct Stretch<'a> {
+    /// The line's bytes.
+    line: &'a [u8],
+    /// Where they begin in the file.
+    start: u64,
+    /// Where the next line, or the next part, begins.
+    end: u64,
 }
 
 /// Where a line that is sent in parts stands.
@@ -85,15 +97,16 @@ impl LineBuilder {
     pub fn new(config: LineConfig, added: Added, tag: String, offset: u64, sent: u64) -> Self {
         let framer = Framer::resumed(config.max_line_bytes, config.long_lines, sent);
         let part = Part { line_offset: offset - sent, ordinal: 1 };
-        Self { config, framer, added, tag, part }
+        Self { config, framer, added, tag, part, max_event: usize::MAX }
     }
 
     /// Turns what can be turned of `chunk[from..]`, of which the first byte lies at `offset` in the file, into events of at most `max_event`
     /// bytes. Answers how many bytes were used; the rest waits for its newline.
     pub fn advance(&mut self, chunk: &[u8], offset: u64, max_event: usize, lines: &mut Lines) -> usize {
+        self.max_event = max_event;
         let mut at = 0;
         while let Some(frame) = self.framer.next(&chunk[at..]) {
-            self.take(chunk, at, offset, frame, max_event, lines);
+            self.take(chunk, at, offset, frame, lines);
             at += frame.next;
         }
         at
@@ -101,18 +114,20 @@ impl LineBuilder {
 
     /// Turns a last line without a newline into an event.
     pub fn flush(&mut self, rest: &[u8], offset: u64, max_event: usize, lines: &mut Lines) {
+        self.max_event = max_event;
         if let Some(frame) = self.framer.flush(rest) {
-            self.take(rest, 0, offset, frame, max_event, lines);
+            self.take(rest, 0, offset, frame, lines);
         }
     }
 
-    fn take(&mut self, chunk: &[u8], at: usize, offset: u64, frame: Frame, max_event: usize, lines: &mut Lines) {
+    fn take(&mut self, chunk: &[u8], at: usize, offset: u64, frame: Frame, lines: &mut Lines) {
         let line = &chunk[at..at + frame.end];
         let (start, end) = (offset + at as u64, offset + (at + frame.next) as u64);
+        let stretch = Stretch { line, start, end };
         match frame.kind {
             FrameKind::Whole => {
                 lines.counts.lines += 1;
-                self.whole(line, at, start, end, max_event, lines);
+                self.whole(stretch, at, lines);
             }
             FrameKind::Part { first, last } => {
                 if first {
@@ -120,18 +135,20 @@ impl LineBuilder {
                     lines.counts.split += 1;
                 }
                 lines.counts.lines += u64::from(last);
-                self.parts(line, start, end, last, max_event, lines);
+                self.parts(stretch, last, lines);
             }
             FrameKind::Truncated => {
                 lines.counts.lines += 1;
-                self.truncated(line, start, end, max_event, lines);
+                self.truncated(stretch, lines);
             }
             FrameKind::Skipped => lines.counts.truncated_bytes += frame.next as u64,
             FrameKind::LateNewline => {}
         }
     }
 
-    fn whole(&mut self, line: &[u8], at: usize, start: u64, end: u64, max_event: usize, lines: &mut Lines) {
+    /// A line within the limit, of which the first byte lies at `at` in the chunk.
+    fn whole(&mut self, stretch: Stretch<'_>, at: usize, lines: &mut Lines) {
+        let Stretch { line, start, end } = stretch;
         let from = lines.rendered.len();
         let mut invalid_utf8 = false;
         let parsed = parse::parse(self.config.parse, line, &self.added, start, &mut lines.rendered, &mut invalid_utf8);
@@ -140,7 +157,7 @@ impl LineBuilder {
                 lines.counts.parse_errors += 1;
                 self.refused(line, start, lines, &mut invalid_utf8)
             }
-            other => other,
+            Parsed::Verbatim { .. } | Parsed::Rendered | Parsed::Blank => parsed,
         };
         let event = match parsed {
             Parsed::Verbatim { start: s, end: e } => {
@@ -155,9 +172,9 @@ impl LineBuilder {
             }
             Parsed::Refused => return,
         };
-        if (event.end - event.start) as usize > max_event {
+        if (event.end - event.start) as usize > self.max_event {
             lines.rendered.truncate(from);
-            return self.too_large(line, start, end, max_event, lines);
+            return self.too_large(stretch, lines);
         }
         lines.counts.invalid_utf8 += u64::from(invalid_utf8);
         lines.events.push(event);
@@ -176,20 +193,21 @@ impl LineBuilder {
     }
 
     /// A line within `max_line_bytes` whose event is larger than a record may be: it goes the way of over-long lines.
-    fn too_large(&mut self, line: &[u8], start: u64, end: u64, max_event: usize, lines: &mut Lines) {
+    fn too_large(&mut self, stretch: Stretch<'_>, lines: &mut Lines) {
         match self.config.long_lines {
             LongLines::Split => {
-                self.part = Part { line_offset: start, ordinal: 1 };
+                self.part = Part { line_offset: stretch.start, ordinal: 1 };
                 lines.counts.split += 1;
-                self.parts(line, start, end, true, max_event, lines);
+                self.parts(stretch, true, lines);
             }
-            LongLines::Truncate => self.truncated(line, start, end, max_event, lines),
+            LongLines::Truncate => self.truncated(stretch, lines),
         }
     }
 
-    fn parts(&mut self, mut line: &[u8], mut start: u64, end: u64, last: bool, max_event: usize, lines: &mut Lines) {
+    fn parts(&mut self, stretch: Stretch<'_>, last: bool, lines: &mut Lines) {
+        let Stretch { mut line, mut start, end } = stretch;
         loop {
-            let (taken, invalid_utf8) = self.fit(line, start, max_event, Extent::Part { last }, lines);
+            let (taken, invalid_utf8) = self.fit(line, start, Extent::Part { last }, lines);
             lines.counts.invalid_utf8 += u64::from(invalid_utf8);
             self.part.ordinal += 1;
             let whole = taken == line.len();
@@ -204,32 +222,32 @@ impl LineBuilder {
         }
     }
 
-    fn truncated(&mut self, line: &[u8], start: u64, end: u64, max_event: usize, lines: &mut Lines) {
-        let (taken, invalid_utf8) = self.fit(line, start, max_event, Extent::Truncated, lines);
+    fn truncated(&mut self, stretch: Stretch<'_>, lines: &mut Lines) {
+        let (taken, invalid_utf8) = self.fit(stretch.line, stretch.start, Extent::Truncated, lines);
         lines.counts.truncated += 1;
-        lines.counts.truncated_bytes += (line.len() - taken) as u64;
+        lines.counts.truncated_bytes += (stretch.line.len() - taken) as u64;
         lines.counts.invalid_utf8 += u64::from(invalid_utf8);
         if let Some(event) = lines.events.last_mut() {
-            event.span_end = end;
+            event.span_end = stretch.end;
         }
     }
 
     /// Renders as much of a line as fits into one event, and answers how much that was. Escapes can make text six times as long, so what
     /// fits is found by halving; a few bytes always fit.
-    fn fit(&self, line: &[u8], start: u64, max_event: usize, extent: Extent, lines: &mut Lines) -> (usize, bool) {
+    fn fit(&self, line: &[u8], start: u64, extent: Extent, lines: &mut Lines) -> (usize, bool) {
         const SMALLEST: usize = 64;
         let from = lines.rendered.len();
-        let mut take = line.len().min(max_event.max(SMALLEST));
+        let mut take = line.len().min(self.max_event.max(SMALLEST));
         loop {
             let cut = if take < line.len() { char_boundary(line, take) } else { take };
             let mut invalid_utf8 = false;
             // It is the last part only if the rest of the line is in it.
             let extent = match extent {
                 Extent::Part { last } => Extent::Part { last: last && cut == line.len() },
-                other => other,
+                Extent::Truncated => extent,
             };
             self.render_cut(&line[..cut], start, extent, &mut lines.rendered, &mut invalid_utf8);
-            if lines.rendered.len() - from <= max_event || take <= SMALLEST {
+            if lines.rendered.len() - from <= self.max_event || take <= SMALLEST {
                 let end = small(lines.rendered.len());
                 lines.events.push(EventRef { start: small(from), end, rendered: true, span_end: 0 });
                 return (cut, invalid_utf8);

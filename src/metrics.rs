@@ -280,7 +280,11 @@ impl Metrics {
             clippy::cast_sign_loss,
             reason = "counters hold whole numbers below 2^53"
         )]
-        families.iter().flat_map(|f| f.get_metric()).map(|m| m.get_counter().get_value() as u64).sum()
+        families
+            .iter()
+            .flat_map(prometheus::proto::MetricFamily::get_metric)
+            .map(|m| m.get_counter().get_value() as u64)
+            .sum()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::signal::Signals;
 
 /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for.
 #[derive(Debug, Clone, clap::Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Send the lines of this file in place of made-up ones
     #[arg(long, value_name = "PATH", conflicts_with_all = ["seconds", "rate"])]
     file: Option<PathBuf>,

@@ -262,7 +262,7 @@ mod tests {
         let aggregate = encoder.finish();
         let digest = md5::digest(aggregate.protobuf());
         let record = Record { data: aggregate.seal(digest).bytes().to_vec(), key_bytes: 1 };
-        let hash = crate::kinesis::hash::partition_key("k");
+        let hash = crate::kinesis::hash::hash_key("k");
         ledger.receive(&record, 0..=hash - 1, now, |_, _| {});
         assert_eq!((ledger.totals.received, ledger.totals.discarded), (0, 1));
         ledger.receive(&record, ALL, now, |event, _| assert_eq!(event, b"x"));

@@ -100,11 +100,11 @@ fn order(partition_key: PartitionKey) -> &'static str {
 }
 
 fn savings(totals: &Totals) -> String {
-    let (units, alone) = (grouped(totals.units), totals.units_alone);
-    if totals.units == 0 || alone <= totals.units {
-        return format!("{units} of {} un-aggregated", grouped(alone));
+    let alone = grouped(totals.units_alone);
+    if totals.units_alone <= totals.units {
+        return format!("{alone} un-aggregated");
     }
-    format!("{} un-aggregated, {} times as many", grouped(alone), ratio(alone, totals.units))
+    format!("{alone} un-aggregated, {} times as many", ratio(totals.units_alone, totals.units))
 }
 
 /// With one decimal place.

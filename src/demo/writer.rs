@@ -75,7 +75,7 @@ impl Writer {
         while !*self.halt.borrow() {
             line.clear();
             let bytes = reader.read_until(b'\n', &mut line).map_err(unreadable)?;
-            read += bytes;
+            read += u64::try_from(bytes).unwrap_or(u64::MAX);
             chunk.add_raw(&line, parse);
             let half = !rotated && bytes > 0 && read >= size / 2;
             if bytes == 0 || half || chunk.bytes.len() >= WRITE_BYTES {
@@ -117,7 +117,7 @@ impl Writer {
 pub struct Source {
     path: PathBuf,
     reader: BufReader<File>,
-    size: usize,
+    size: u64,
 }
 
 impl Source {
@@ -129,12 +129,17 @@ impl Source {
             if metadata.is_dir() {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
-            Ok((file, usize::try_from(metadata.len()).unwrap_or(usize::MAX)))
+            Ok((file, metadata.len()))
         };
         match open() {
             Ok((file, size)) => Ok(Self { path, reader: BufReader::with_capacity(WRITE_BYTES, file), size }),
             Err(source) => Err(Error::Input { path, source }),
         }
+    }
+
+    /// Its bytes, as far as that can be known.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 }
 

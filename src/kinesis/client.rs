@@ -156,7 +156,9 @@ impl Aws {
     pub async fn record_limit(&self, stream: &str) -> Result<Option<usize>, RequestError> {
         let summary =
             self.client.describe_stream_summary().stream_name(stream).send().await.map_err(|e| request_error(&e))?;
-        let kib = summary.stream_description_summary().and_then(|s| s.max_record_size_in_kib());
+        let kib = summary
+            .stream_description_summary()
+            .and_then(aws_sdk_kinesis::types::StreamDescriptionSummary::max_record_size_in_kib);
         Ok(kib.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib * 1024))
     }
 }
@@ -288,7 +290,7 @@ impl Intercept for PreparedBody {
             hash.update(piece);
             length += piece.len();
         }
-        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(&hash.finalize());
         let mut signing = config.load::<SigV4OperationSigningConfig>().cloned().unwrap_or_default();
         signing.signing_options.payload_override = Some(SignableBody::Precomputed(hex));
         config.interceptor_state().store_put(signing);
@@ -298,6 +300,11 @@ impl Intercept for PreparedBody {
             SdkBody::from_body_1_x(Pieces { pieces: self.0.clone().into_iter(), length: length as u64 });
         Ok(())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
 }
 
 /// A body of bytes that are in memory already.

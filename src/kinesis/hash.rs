@@ -24,11 +24,6 @@ pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(digest)
 }
 
-/// [`hash_key`], under the name that says what is hashed.
-pub fn partition_key(key: &str) -> u128 {
-    hash_key(key)
-}
-
 /// Reads an explicit hash key, `0|([1-9]\d{0,38})` and at most 2^128 - 1.
 pub fn parse_hash_key(text: &str) -> Result<u128, HashKeyError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

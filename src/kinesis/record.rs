@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::budget::Permit;
-use crate::event::{LaneId, Span};
+use crate::config::Format;
+use crate::event::{EventRef, LaneId, Span};
 use crate::kinesis::encode::Undigested;
 use crate::kinesis::md5;
 
@@ -16,6 +17,19 @@ const OVERHEAD_BYTES: usize = 512;
 /// The memory that a payload of this length takes until it is settled: it is kept as base64, which is a third longer.
 pub fn memory(payload: usize) -> usize {
     payload.div_ceil(3) * 4 + OVERHEAD_BYTES
+}
+
+/// What an event takes in an aggregate beside its bytes: tags, lengths, the newline.
+const EVENT_BYTES: usize = 12;
+
+/// The memory that a batch's events take when they are packed, with this key. Where each becomes a record of its own, that is far more than
+/// their bytes.
+pub fn batch_memory(format: Format, partition_key: &str, events: &[EventRef]) -> usize {
+    let lengths = events.iter().map(|e| (e.end - e.start) as usize + EVENT_BYTES);
+    match format {
+        Format::Kpl | Format::Lines => memory(lengths.sum()),
+        Format::Single => lengths.map(|length| memory(length + partition_key.len())).sum(),
+    }
 }
 
 /// A closed aggregate (or whatever the format makes of events) with all that is needed to send it, send it again, and settle it.

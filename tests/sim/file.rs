@@ -143,9 +143,8 @@ impl File {
 
     /// The length of the file at this time; in the last run, which began at `last`, it grows to its end.
     pub(crate) fn visible(&self, now: Duration, last: Option<Duration>) -> usize {
-        let grown = |since: Duration| {
-            usize::try_from(since.as_millis()).unwrap_or(usize::MAX).saturating_mul(self.rate) / 1000
-        };
+        let grown =
+            |since: Duration| usize::try_from(since.as_millis()).unwrap_or(usize::MAX).saturating_mul(self.rate) / 1000;
         let limit = last.map_or(self.held, |at| self.held.saturating_add(grown(now.saturating_sub(at))));
         grown(now).min(limit).min(self.bytes.len())
     }

@@ -117,6 +117,12 @@ impl Plan {
         };
         let target = if large { 51_200 } else { rng.usize(600..max.min(8 << 10)) };
         let runs = runs(&mut rng);
+        let files = File::draw(&mut rng, content, large);
+        let mut memory = read_bytes * rng.usize(3..30);
+        if poison {
+            // A lane that waits behind a refused record at its head must leave room for another lane to deliver something.
+            memory += files.iter().map(|f| 2 * f.bytes.len() + 1024 * f.lines.len()).sum::<usize>();
+        }
         Self {
             seed,
             mutant,
@@ -130,9 +136,9 @@ impl Plan {
             },
             max_in_flight: rng.usize(1..6),
             request_timeout: millis(&mut rng, 600, 10_000),
-            memory: read_bytes * rng.usize(3..30),
+            memory,
             read_bytes,
-            files: Rc::new(File::draw(&mut rng, content, large)),
+            files: Rc::new(files),
             runs,
             shards: rng.u32(1..7),
             reshard: (rng.u8(..4) == 0).then(|| (millis(&mut rng, 0, 20_000), rng.u32(1..9))),

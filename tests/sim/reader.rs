@@ -11,7 +11,7 @@ use kinetail::config::Parse;
 use kinetail::event::{Batch, LaneId, SourceId, Span};
 use kinetail::kinesis::Spare;
 use kinetail::kinesis::aggregate::max_event;
-use kinetail::kinesis::record::memory;
+use kinetail::kinesis::record::batch_memory;
 use kinetail::line::{LineBuilder, Lines};
 use kinetail::offsets::OffsetTracker;
 use kinetail::parse::Added;
@@ -25,8 +25,6 @@ use crate::stream::Stream;
 /// How often a file is looked at while it grows, and when it does not.
 const POLL_HOT: Duration = Duration::from_millis(5);
 const POLL_IDLE: Duration = Duration::from_millis(250);
-/// What an event takes in an aggregate beside its bytes.
-const EVENT_BYTES: usize = 12;
 
 /// The offsets that survive a crash.
 pub(crate) type Disk = Rc<RefCell<Vec<u64>>>;
@@ -128,7 +126,10 @@ impl Reader {
             let wait = self.read_due(&mut ch, stopping);
             self.checkpoint();
             let ended = stopping || self.last.is_some();
-            if ended && wait.is_none() && (0..self.open.len()).all(|i| self.is_held(i) || self.open[i].read >= self.end(i)) {
+            if ended
+                && wait.is_none()
+                && (0..self.open.len()).all(|i| self.is_held(i) || self.open[i].read >= self.end(i))
+            {
                 break;
             }
             self.wait(&mut ch, wait).await;
@@ -252,10 +253,10 @@ impl Reader {
         (start, end): (usize, usize),
         mut permit: Permit,
     ) {
-        let bytes: usize = lines.events.iter().map(|e| (e.end - e.start) as usize + EVENT_BYTES).sum();
         let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
-        permit.resize(memory(bytes) + rejected);
         let lane = self.plan.files[index].lane;
+        let partition_key = format!("sim:/var/log/{lane}.log");
+        permit.resize(batch_memory(self.plan.packing.format, &partition_key, &lines.events) + rejected);
         {
             let mut stream = self.stream.borrow_mut();
             if let Some(inside) = &mut stream.inside {
@@ -269,7 +270,7 @@ impl Reader {
             source_name: "sim".into(),
             parser: if self.plan.line.parse == Parse::Json { "json" } else { "raw" },
             lane: LaneId(lane),
-            partition_key: format!("sim:/var/log/{lane}.log").into(),
+            partition_key: partition_key.into(),
             chunk,
             rendered: lines.rendered,
             events: lines.events,

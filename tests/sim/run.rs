@@ -124,8 +124,7 @@ impl<'a> Simulation<'a> {
             record_limit: record_limit.clone(),
         };
         let mut reading = Box::pin(reader.run(reading));
-        let mut sending =
-            Box::pin(sender.run(kinesis::Channels { batches, settled, spare, status, record_limit }));
+        let mut sending = Box::pin(sender.run(kinesis::Channels { batches, settled, spare, status, record_limit }));
         let drained = {
             let line = async { tokio::join!(&mut sending, &mut reading) };
             let run = async {
@@ -138,9 +137,9 @@ impl<'a> Simulation<'a> {
             };
             Watched { stream: &self.stream, inner: pin!(run), at: Instant::now(), polls: 0 }.await?
         };
+        let used = budget.used();
         drop(sending);
         if drained {
-            let used = budget.used();
             ensure!(used == 0, "{used} bytes are still in flight after everything is settled");
         }
         match end {
@@ -153,7 +152,6 @@ impl<'a> Simulation<'a> {
             End::Last => {
                 let committed = self.disk.borrow().clone();
                 let lengths: Vec<_> = self.plan.files.iter().map(|f| f.bytes.len()).collect();
-                let used = budget.used();
                 ensure!(
                     drained,
                     "not drained within {PATIENCE:?}: {committed:?} of {lengths:?} committed, {used} bytes in flight"

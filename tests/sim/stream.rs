@@ -167,11 +167,10 @@ impl Stream {
             i64::try_from(events - delivered - dropped) == Ok(flying),
             "the ledger: {events} events, {delivered} delivered, {dropped} dropped, {flying} in flight"
         );
-        let refused: u64 =
-            metrics.dropped_events.with_label_values(&["deliver", "ValidationException"]).get();
+        let refused: u64 = metrics.dropped_events.with_label_values(&["deliver", "ValidationException"]).get();
         ensure!(refused == 0 || delivered > 0, "a record was refused for good before anything was delivered");
         let (used, limit) = (budget.used(), budget.limit());
-        ensure!(used <= limit + largest_batch, "{used} bytes in flight; {limit} and one batch of {largest_batch} {:?}", self.plan.packing);
+        ensure!(used <= limit + largest_batch, "{used} bytes in flight; {limit} and one batch of {largest_batch}");
         Ok(())
     }
 

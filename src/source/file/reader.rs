@@ -16,10 +16,10 @@ use super::identity::{self, FileId};
 use super::watch::Watch;
 use crate::budget::{Budget, Permit};
 use crate::checkpoint::{Entry, Found, Journal};
-use crate::config::StartAt;
+use crate::config::{Format, StartAt};
 use crate::event::{Batch, LaneId, SourceId, Span};
 use crate::kinesis::aggregate::max_event;
-use crate::kinesis::record::memory;
+use crate::kinesis::record::batch_memory;
 use crate::kinesis::{Spare, Status};
 use crate::line::Lines;
 use crate::metrics::Metrics;
@@ -57,6 +57,16 @@ pub struct Channels {
     pub record_limit: watch::Receiver<usize>,
 }
 
+/// A file that was found, and where reading it begins.
+#[derive(Debug)]
+struct Adoption {
+    group: usize,
+    path: PathBuf,
+    offset: u64,
+    tag: u64,
+    state: State,
+}
+
 /// Why the reader stopped in the middle of its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
@@ -70,6 +80,8 @@ enum Wait {
 #[derive(Debug)]
 pub struct Reader {
     groups: Vec<Group>,
+    /// What the events are packed into: it decides how much memory they take.
+    format: Format,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     journal: Option<Journal>,
@@ -100,6 +112,7 @@ impl Reader {
     /// A reader that goes on where the last run left.
     pub fn new(
         groups: Vec<Group>,
+        format: Format,
         found: Found,
         journal: Option<Journal>,
         budget: Arc<Budget>,
@@ -114,6 +127,7 @@ impl Reader {
         };
         Self {
             groups,
+            format,
             budget,
             watch: Watch::new(Arc::clone(&metrics)),
             metrics,
@@ -207,16 +221,17 @@ impl Reader {
         self.watch_directories(&scan);
         self.follow_renames(&scan, now);
         self.unreadable.clear();
+        if !self.scanned {
+            // Before their successors, so that a lane's lines keep their order.
+            self.find_rotated(&scan, now);
+        }
         let mut new: Vec<_> = scan.files.into_iter().filter(|(id, _)| !self.by_file.contains_key(id)).collect();
         // Older files first: what was written first is sent first.
         new.sort_by_key(|(_, c)| c.metadata.modified().ok());
         for (_, candidate) in new {
             self.open_candidate(candidate, now);
         }
-        if !self.scanned {
-            self.scanned = true;
-            self.find_rotated(now);
-        }
+        self.scanned = true;
         for (index, group) in self.groups.iter().enumerate() {
             let count = |state: &str, n: i64| self.metrics.files.with_label_values(&[&*group.name, state]).set(n);
             let of = |f: fn(&State) -> bool| {
@@ -251,6 +266,8 @@ impl Reader {
                     let kind = if generation.links() == 0 { "delete" } else { "rename" };
                     self.metrics.rotations.with_label_values(&[kind]).inc();
                     generation.state = State::Draining(now);
+                    // What was written up to the rotation is read before anything of the successor.
+                    generation.at_end = false;
                     generation.wake(now);
                     self.dirty = true;
                 }
@@ -276,7 +293,7 @@ impl Reader {
                 }
                 None => (0, self.rng.u64(..)),
             };
-            self.add(group, path.clone(), file, (offset, tag), State::Live, now)
+            self.add(Adoption { group, path: path.clone(), offset, tag, state: State::Live }, file, now)
         });
         if let Err(error) = result {
             self.unreadable.insert(path.clone());
@@ -303,14 +320,17 @@ impl Reader {
     }
 
     /// Files of the last run that were renamed out of the globs while nobody looked: what is left of them is read first.
-    fn find_rotated(&mut self, now: Instant) {
+    fn find_rotated(&mut self, scan: &Scan, now: Instant) {
         for entry in std::mem::take(&mut self.entries) {
-            match self.find_sibling(&entry) {
+            let named = scan.files.contains_key(&FileId { dev: entry.dev, ino: entry.ino });
+            match if named { None } else { self.find_sibling(&entry) } {
                 Some((path, file, group)) => {
-                    let at = (entry.offset, entry.generation);
-                    let lane_path = PathBuf::from(&entry.path);
+                    let state = State::Draining(now);
+                    let Entry { offset, generation: tag, .. } = entry;
+                    // Its lane is that of its old name, under which its successor comes next.
+                    let found = Adoption { group, path: PathBuf::from(&entry.path), offset, tag, state };
                     tracing::info!(path = %path.display(), was = entry.path, offset = entry.offset, "a file that was rotated meanwhile is read to its end");
-                    if let Err(error) = self.add(group, lane_path, file, at, State::Draining(now), now) {
+                    if let Err(error) = self.add(found, file, now) {
                         tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read");
                     }
                 }
@@ -339,15 +359,8 @@ impl Reader {
         None
     }
 
-    fn add(
-        &mut self,
-        group: usize,
-        path: PathBuf,
-        file: std::fs::File,
-        (offset, tag): (u64, u64),
-        state: State,
-        now: Instant,
-    ) -> std::io::Result<()> {
+    fn add(&mut self, found: Adoption, file: std::fs::File, now: Instant) -> std::io::Result<()> {
+        let Adoption { group, path, offset, tag, state } = found;
         let id = SourceId(self.next_id);
         let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let lane = *self.lanes.entry(path.clone()).or_insert(LaneId(lanes));
@@ -438,9 +451,8 @@ impl Reader {
     ) -> Option<Batch> {
         let generation = self.generations.get(&id)?;
         let group = &self.groups[generation.group];
-        let bytes: usize = lines.events.iter().map(|e| (e.end - e.start) as usize + EVENT_BYTES).sum();
         let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
-        permit.resize(memory(bytes) + rejected);
+        permit.resize(batch_memory(self.format, &generation.partition_key, &lines.events) + rejected);
         Some(Batch {
             source: id,
             source_name: Arc::clone(&group.name),
@@ -469,8 +481,8 @@ impl Reader {
         tracing::warn!(path = %old.path.display(), unread, "a file was truncated and is read from its beginning; bytes that were unread at the last look are gone unless a copy was kept");
         let (group, path, state, file) = (old.group, old.path.clone(), old.state, old.reopen());
         old.state = State::Done;
-        let tag = self.rng.u64(..);
-        if let Err(error) = file.and_then(|file| self.add(group, path, file, (0, tag), state, now)) {
+        let again = Adoption { group, path, offset: 0, tag: self.rng.u64(..), state };
+        if let Err(error) = file.and_then(|file| self.add(again, file, now)) {
             tracing::warn!(%error, "a truncated file cannot be read again; the next scan opens it anew");
         }
     }
@@ -532,11 +544,11 @@ impl Reader {
             let now = Instant::now();
             let wait = self.read_due(ch, now);
             self.checkpoint(ch, now);
-            let open = |g: &&mut Generation| {
+            let unfinished = |g: &Generation| {
                 let in_a_line = g.has_partial_line() && now < g.grew_at.max(stopped) + LAST_LINE_WAIT;
                 g.state != State::Done && (!g.at_end || in_a_line)
             };
-            if wait.is_none() && !self.generations.values_mut().any(|mut g| open(&&mut g)) {
+            if wait.is_none() && !self.generations.values().any(unfinished) {
                 break;
             }
             self.wait(ch, wait).await;
@@ -616,9 +628,6 @@ impl Reader {
     }
 }
 
-/// What an event takes in an aggregate beside its bytes: tags, lengths, the newline.
-const EVENT_BYTES: usize = 12;
-
 /// The buffers of lines that are not sent.
 fn put_back(lines: Lines) -> Spare {
     Spare { rendered: lines.rendered, events: lines.events, ..Spare::default() }
@@ -635,10 +644,7 @@ fn reuse(spare: &mut Spare) -> Lines {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "when a file was last there, to the day: decides only when a vanished one is forgotten"
-)]
+/// When a file was last there, to the day: decides only when a vanished one is forgotten.
 fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

@@ -44,23 +44,23 @@ impl Watch {
             // It may be gone from the file system, and its watch with it.
             watcher.unwatch(gone).ok();
         }
-        let mut watched = BTreeSet::new();
+        let mut now = BTreeSet::new();
         let mut failed = None;
         for directory in directories {
             if self.directories.contains(&directory) {
-                watched.insert(directory);
+                now.insert(directory);
                 continue;
             }
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    watched.insert(directory);
+                    now.insert(directory);
                 }
                 Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => failed = Some(error),
                 // It does not exist yet, or cannot be read: the next scan tries again.
                 Err(_) => {}
             }
         }
-        self.directories = watched;
+        self.directories = now;
         if let Some(error) = failed {
             self.fall_back(&error);
             self.tell_mode();
