@@ -38,18 +38,23 @@ fn code_spans(text: &str) -> Vec<&str> {
     prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)).collect()
 }
 
+fn is_rust(path: impl AsRef<Path>) -> bool {
+    path.as_ref().extension().is_some_and(|extension| extension == "rs")
+}
+
 /// All Rust files below a directory of the crate, by their paths from there.
 fn rust_files(directory: &str) -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let (mut found, mut open) = (BTreeMap::new(), vec![root.clone()]);
     while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(directory).expect("the crate's directories can be read") {
+            let path = entry.expect("the crate's directories can be read").path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                found.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), text);
+            } else if is_rust(&path) {
+                let text = std::fs::read_to_string(&path).expect("the crate's files can be read");
+                let name = path.strip_prefix(&root).expect("it lies below the root");
+                found.insert(name.to_string_lossy().into_owned(), text);
             }
         }
     }
@@ -152,7 +157,7 @@ fn expand(name: &str) -> Vec<String> {
 #[test]
 fn the_code_map_names_every_file_and_no_other() {
     let map = marked(ARCHITECTURE, "code map");
-    let spans = code_spans(map).into_iter().filter(|span| span.ends_with(".rs"));
+    let spans = code_spans(map).into_iter().filter(|span| is_rust(span));
     let named: BTreeSet<String> = spans.flat_map(expand).collect();
     let files: BTreeSet<String> = rust_files("src").into_keys().collect();
     let missing: Vec<_> = files.difference(&named).collect();
