@@ -1,4 +1,4 @@
-//! The aggregation format against vectors that other libraries made (aws_kinesis_agg, aws-kinesis-agg, KCL), and against KCL's rule: whatever the
+//! The aggregation format against vectors that other libraries made (`aws_kinesis_agg`, `aws-kinesis-agg`, KCL), and against KCL's rule: whatever the
 //! Aggregator packs must survive every number of shards. It sends nothing.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,8 @@ struct VectorRecord {
 #[derive(Deserialize)]
 struct Blob {
     name: String,
-    blob_b64: String,
+    #[serde(rename = "blob_b64")]
+    base64: String,
     kcl: String,
 }
 
@@ -54,7 +55,8 @@ fn base64(text: &str) -> Vec<u8> {
 }
 
 fn sha256(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]));
+    Sha256::digest(data).iter().flat_map(|byte| hex(*byte)).collect()
 }
 
 fn small() -> Vec<Vector> {
@@ -126,7 +128,7 @@ fn broken_blobs_become_what_kcl_makes_of_them() {
     let blobs: Vec<Blob> = serde_json::from_str(NEGATIVE).expect("the vectors are JSON");
     assert_eq!(blobs.len(), 19);
     for blob in blobs {
-        let data = base64(&blob.blob_b64);
+        let data = base64(&blob.base64);
         // Whether each record that KCL delivered came out of an aggregate.
         let aggregated = match deaggregate(&data, ALL_KEYS) {
             Deaggregated::Raw(raw) => {

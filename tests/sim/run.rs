@@ -26,7 +26,7 @@ use crate::stream::{Client, Inside, Stream};
 const BATCH_QUEUE: usize = 4;
 const SETTLED_QUEUE: usize = 16;
 /// Longer than any plan's faults, retries and holds together can take.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_mins(30);
 /// So often nothing that runs needs to be looked at in one moment.
 const POLLS_AT_ONCE: u32 = 50_000;
 
@@ -132,7 +132,7 @@ impl<'a> Simulation<'a> {
                     biased;
                     _ = line => true,
                     () = until(end, &stop_tx) => false,
-                    () = self.follow(&limit_tx) => unreachable!("it follows for ever"),
+                    never = self.follow(&limit_tx) => match never {},
                 }
             };
             Watched { stream: &self.stream, inner: pin!(run), at: Instant::now(), polls: 0 }.await?
@@ -143,12 +143,11 @@ impl<'a> Simulation<'a> {
             ensure!(used == 0, "{used} bytes are still in flight after everything is settled");
         }
         match end {
-            End::Crash(_) => {}
             // The reader ends with its sender, and writes the last checkpoint.
             End::Stop(..) if !drained => {
                 Watched { stream: &self.stream, inner: pin!(reading), at: Instant::now(), polls: 0 }.await?;
             }
-            End::Stop(..) => {}
+            End::Crash(_) | End::Stop(..) => {}
             End::Last => {
                 let committed = self.disk.borrow().clone();
                 let lengths: Vec<_> = self.plan.files.iter().map(|f| f.bytes.len()).collect();
@@ -180,7 +179,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// What changes around the agent while it runs.
-    async fn follow(&self, limit: &watch::Sender<usize>) {
+    async fn follow(&self, limit: &watch::Sender<usize>) -> std::convert::Infallible {
         let state = self.scratch.join("state");
         let writable = async {
             sleep_until(self.start + self.plan.dead_letters_from).await;

@@ -226,11 +226,11 @@ impl Stream {
     }
 
     fn store_entry(&mut self, entry: &Entry, now: Duration) -> EntryResult {
-        let (share, until) = self.plan.neighbours;
-        let rate = if now < until { 1.0 - share } else { 1.0 };
+        let (taken, until) = self.plan.neighbours;
+        let rate = if now < until { 1.0 - taken } else { 1.0 };
         let key = hash::hash_key(&entry.partition_key);
         let shard = self.shards.iter_mut().find(|s| s.range.contains(&key)).expect("the shards cover all keys");
-        let since = (now - shard.filled).as_secs_f64() * rate;
+        let since = now.saturating_sub(shard.filled).as_secs_f64() * rate;
         shard.filled = now;
         shard.bytes = (shard.bytes + since * SHARD_BYTES).min(SHARD_BYTES * rate);
         shard.records = (shard.records + since * SHARD_RECORDS).min(SHARD_RECORDS * rate);
@@ -410,13 +410,12 @@ async fn travel(mut passage: Passage, there: Duration, back: Duration, doom: Doo
         }
     };
     sleep(back).await;
+    if doom == Doom::HangAfter {
+        stream.borrow_mut().meet("hang");
+        return std::future::pending().await;
+    }
     let mut s = stream.borrow_mut();
-    let answer = match (doom, answer) {
-        (Doom::HangAfter, _) => {
-            s.meet("hang");
-            drop(s);
-            return std::future::pending().await;
-        }
+    match (doom, answer) {
         (_, Err(error)) => Err(error),
         (Doom::Lost, _) => {
             s.meet("lost");
@@ -431,9 +430,7 @@ async fn travel(mut passage: Passage, there: Duration, back: Duration, doom: Doo
             s.answered(&passage.entries, &results);
             Ok(results)
         }
-    };
-    drop(s);
-    answer
+    }
 }
 
 /// What a sender with a bug would make of an answer.
