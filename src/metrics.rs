@@ -1,7 +1,10 @@
 //! Every metric that the agent exposes, by name. Counters of the ledger change on one thread, that of the sender, so that they add up at
 //! every scrape: events = delivered + dropped + in flight.
 
-use prometheus::core::Collector as _;
+use std::cell::RefCell;
+
+use prometheus::core::{Collector as _, Desc};
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -13,10 +16,31 @@ const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 /// The content type of the text format.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
+/// A metric, as documentation shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its full name.
+    pub name: String,
+    /// Counter, gauge or histogram.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+    /// What it means.
+    pub help: String,
+}
+
+/// The registry while it is filled. The registry itself shows only metrics that have a series by now.
+#[derive(Debug, Default)]
+struct Table {
+    registry: Registry,
+    descriptions: RefCell<Vec<Description>>,
+}
+
 /// The metrics of one agent.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    descriptions: Vec<Description>,
     /// Bytes of files that were read.
     pub read_bytes: IntCounterVec,
     /// Lines that were read.
@@ -91,7 +115,7 @@ impl Metrics {
     /// Metrics of their own registry, all at zero.
     #[expect(clippy::too_many_lines, reason = "one table: a name, a help text, the labels")]
     pub fn new() -> Self {
-        let r = Registry::new();
+        let r = Table::default();
         let build_info = gauges(&r, "build_info", "The version that runs; always 1.", &["version"]);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Self {
@@ -228,8 +252,14 @@ impl Metrics {
                 "How new files are noticed: notify (with a periodic scan) or poll.",
                 &["mode"],
             ),
-            registry: r,
+            descriptions: r.descriptions.into_inner(),
+            registry: r.registry,
         }
+    }
+
+    /// Every metric there is, with a series or without, in the order in which they were registered.
+    pub fn descriptions(&self) -> &[Description] {
+        &self.descriptions
     }
 
     /// The text format, version 0.0.4.
@@ -267,25 +297,42 @@ fn opts(metric: &str, help: &str) -> Opts {
 }
 
 /// Names are constants of this file; a test builds the whole table, so a bad or a doubled one never ships.
-fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+fn register<C: prometheus::core::Collector + Clone + 'static>(table: &Table, made: prometheus::Result<C>) -> C {
     let metric = made.expect("names and labels of metrics are valid");
-    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
+    table.registry.register(Box::new(metric.clone())).expect("each metric is registered once");
+    let kind = metric.collect().first().map_or("untyped", kind);
+    let describe = |desc: &&Desc| Description {
+        name: desc.fq_name.clone(),
+        kind,
+        labels: desc.variable_labels.clone(),
+        help: desc.help.clone(),
+    };
+    table.descriptions.borrow_mut().extend(metric.desc().iter().map(describe));
     metric
 }
 
-fn counters(r: &Registry, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+fn kind(family: &MetricFamily) -> &'static str {
+    match family.get_field_type() {
+        MetricType::COUNTER => "counter",
+        MetricType::GAUGE => "gauge",
+        MetricType::HISTOGRAM => "histogram",
+        _ => "untyped",
+    }
+}
+
+fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(r, IntCounterVec::new(opts(metric, help), labels))
 }
 
-fn gauges(r: &Registry, metric: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+fn gauges(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     register(r, IntGaugeVec::new(opts(metric, help), labels))
 }
 
-fn float_gauges(r: &Registry, metric: &str, help: &str, labels: &[&str]) -> GaugeVec {
+fn float_gauges(r: &Table, metric: &str, help: &str, labels: &[&str]) -> GaugeVec {
     register(r, GaugeVec::new(opts(metric, help), labels))
 }
 
-fn gauge(r: &Registry, metric: &str, help: &str) -> IntGauge {
+fn gauge(r: &Table, metric: &str, help: &str) -> IntGauge {
     register(r, IntGauge::with_opts(opts(metric, help)))
 }
 
