@@ -574,7 +574,7 @@ impl Reader {
         }
         // It may come back under a name that a glob names, and is not to be sent again then.
         if !generation.replaced && generation.links() > 0 {
-            self.entries.extend(self.entry(generation, unix_seconds()));
+            self.entries.extend(Self::entry_of(generation, unix_seconds()));
         }
         self.dirty = true;
     }
@@ -665,12 +665,12 @@ impl Reader {
 
     fn snapshot(&self) -> Vec<Entry> {
         let seen = unix_seconds();
-        let open = self.generations.values().filter(|g| !g.replaced).filter_map(|g| self.entry(g, seen));
+        let open = self.generations.values().filter(|g| !g.replaced).filter_map(|g| Self::entry_of(g, seen));
         let gone = self.entries.iter().filter(|e| seen.saturating_sub(e.seen) < FORGET_AFTER).cloned();
         open.chain(gone).collect()
     }
 
-    fn entry(&self, generation: &Generation, seen: u64) -> Option<Entry> {
+    fn entry_of(generation: &Generation, seen: u64) -> Option<Entry> {
         let path = generation.path.display();
         match generation.entry(seen) {
             Ok(entry) => entry,
