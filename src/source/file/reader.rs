@@ -207,16 +207,17 @@ impl Reader {
         self.watch_directories(&scan);
         self.follow_renames(&scan, now);
         self.unreadable.clear();
+        // Before the files that took their places: a lane's generations are read in the order in which they were opened.
+        if !self.scanned {
+            self.find_rotated(&scan, now);
+        }
         let mut new: Vec<_> = scan.files.into_iter().filter(|(id, _)| !self.by_file.contains_key(id)).collect();
         // Older files first: what was written first is sent first.
         new.sort_by_key(|(_, c)| c.metadata.modified().ok());
         for (_, candidate) in new {
             self.open_candidate(candidate, now);
         }
-        if !self.scanned {
-            self.scanned = true;
-            self.find_rotated(now);
-        }
+        self.scanned = true;
         for (index, group) in self.groups.iter().enumerate() {
             let count = |state: &str, n: i64| self.metrics.files.with_label_values(&[&*group.name, state]).set(n);
             let of = |f: fn(&State) -> bool| {
@@ -303,9 +304,9 @@ impl Reader {
     }
 
     /// Files of the last run that were renamed out of the globs while nobody looked: what is left of them is read first.
-    fn find_rotated(&mut self, now: Instant) {
+    fn find_rotated(&mut self, scan: &Scan, now: Instant) {
         for entry in std::mem::take(&mut self.entries) {
-            match self.find_sibling(&entry) {
+            match self.find_sibling(&entry, scan) {
                 Some((path, file, group)) => {
                     let at = (entry.offset, entry.generation);
                     let lane_path = PathBuf::from(&entry.path);
@@ -319,7 +320,7 @@ impl Reader {
         }
     }
 
-    fn find_sibling(&self, entry: &Entry) -> Option<(PathBuf, std::fs::File, usize)> {
+    fn find_sibling(&self, entry: &Entry, scan: &Scan) -> Option<(PathBuf, std::fs::File, usize)> {
         let was = PathBuf::from(&entry.path);
         let group = self.groups.iter().position(|g| g.patterns.iter().any(|p| p.matches_path(&was)))?;
         for found in std::fs::read_dir(was.parent()?).ok()?.flatten() {
@@ -327,6 +328,7 @@ impl Reader {
             let id = FileId::of(&metadata);
             if !metadata.is_file()
                 || id != (FileId { dev: entry.dev, ino: entry.ino })
+                || scan.files.contains_key(&id)
                 || self.by_file.contains_key(&id)
             {
                 continue;
