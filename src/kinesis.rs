@@ -412,7 +412,7 @@ impl<P: PutRecords> Sender<P> {
                 self.resend(record, now);
             }
             Verdict::Failed => {
-                tracing::warn!(code, message, "a record failed and is sent again");
+                tracing::warn!(code, said = message, "a record failed and is sent again");
                 self.resend(record, now);
             }
             Verdict::Hold => {
@@ -446,8 +446,8 @@ impl<P: PutRecords> Sender<P> {
             }
             Verdict::Throttled | Verdict::Failed => {
                 let until = self.gate.fail(flight.started, now, &mut self.rng);
-                let message = &*error.message;
-                tracing::warn!(code, message, records = count, wait = ?until - now, "a request failed and is sent again");
+                let said = &*error.message;
+                tracing::warn!(code, said, records = count, wait = ?until - now, "a request failed and is sent again");
                 self.resend_all(flight.records, until);
             }
         }
@@ -499,7 +499,8 @@ impl<P: PutRecords> Sender<P> {
             let way_out = verdict::way_out(code);
             tracing::error!(
                 code,
-                message,
+                // A field that is called message would take the place of the message.
+                said = message,
                 stream = &*self.config.stream,
                 "delivery is blocked and nothing is dropped: {way_out}"
             );
