@@ -163,7 +163,7 @@ impl<'a> Simulation<'a> {
 
     fn config(&self, number: u64) -> SenderConfig {
         SenderConfig {
-            delivered_before: number > 0,
+            delivered_before: false,
             stream: "sim".into(),
             packing: kinetail::kinesis::aggregate::Packing { max: self.limit(), ..self.plan.packing.clone() },
             max_in_flight: self.plan.max_in_flight,
