@@ -254,7 +254,7 @@ async fn a_rotation_while_it_is_down_is_followed() {
     let agent = setup.run().await;
     load(&mut log, 5, 100).await;
     consumer.receive(&[&log]).await;
-    // The stop comes while there is much to send, which is then left to the next run.
+    // It is killed while there is much to send, which is then left to the next run.
     stand.faults(json!({ "hang": 1 })).await;
     load(&mut log, 5, 100).await;
     drop(agent);
