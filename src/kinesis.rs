@@ -132,8 +132,8 @@ pub struct Sender<P> {
     /// Kinesis has taken a record since the start: the stream is there and takes what we send.
     delivered: bool,
     status_due: Instant,
-    /// The published state says that nothing is left to send and nothing is in the way.
-    told_idle: bool,
+    /// The status as others see it says that there is nothing to do.
+    shown_idle: bool,
     metrics: Arc<Metrics>,
     rng: fastrand::Rng,
 }
@@ -168,7 +168,7 @@ impl<P: PutRecords> Sender<P> {
             parked: None,
             dead_letters,
             status_due: Instant::now(),
-            told_idle: false,
+            shown_idle: false,
             metrics,
             rng,
         }
@@ -245,8 +245,8 @@ impl<P: PutRecords> Sender<P> {
         // wake us at once, again and again.
         let gate = if self.collector.is_empty() { None } else { self.gate.opens_at() };
         let waiting = gate.into_iter().chain(self.collector.next_due()).filter(|at| *at > now);
-        // The state changes once more after the last event has gone.
-        let status = (!self.is_drained() || !self.told_idle).then_some(self.status_due);
+        // After the last event has gone this has to be seen as well, or it would look unsent, and older and older, until the next one comes.
+        let status = (!self.is_drained() || !self.shown_idle).then_some(self.status_due);
         due.chain(waiting).chain(status).min()
     }
 
@@ -256,7 +256,7 @@ impl<P: PutRecords> Sender<P> {
         let parked = self.parked.as_ref().map(|(batch, _)| batch.read_at);
         let oldest_unsent = waiting.chain(self.aggregator.oldest()).chain(parked).min();
         let blocked = self.gate.blocked().cloned();
-        self.told_idle = self.is_drained() && blocked.is_none();
+        self.shown_idle = blocked.is_none() && oldest_unsent.is_none() && self.flights.is_empty();
         status.send_replace(Status { blocked, oldest_unsent, requests_in_flight: self.flights.len() });
     }
 
@@ -574,4 +574,83 @@ const MAX_SHARD_ID: usize = 32;
 /// The time of day, for people: a file and a metric. Nothing is decided by it.
 fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::config::{Format, PartitionKey};
+    use crate::event::{LaneId, SourceId};
+    use crate::line::Counts;
+    use tokio::time::sleep;
+
+    /// A stream that takes everything.
+    struct Takes;
+
+    impl PutRecords for Takes {
+        fn put_records(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer>>> {
+            let stored = |_: &bytes::Bytes| EntryResult::Stored { shard: "shardId-000000000000".to_owned() };
+            Box::pin(async move {
+                sleep(Duration::from_millis(10)).await;
+                Ok(request.entries.iter().map(stored).collect())
+            })
+        }
+    }
+
+    fn sender(pool: Permit, metrics: Arc<Metrics>) -> Sender<Takes> {
+        let (format, partition_key) = (Format::Kpl, PartitionKey::Source);
+        let max_age = Duration::from_millis(100);
+        let packing = Packing { format, partition_key, target: 50 * 1024, max: 1 << 20, max_age };
+        let (max_in_flight, request_timeout) = (4, Duration::from_secs(10));
+        let (stream, delivered_before) = ("s".into(), false);
+        let config = SenderConfig { stream, packing, max_in_flight, request_timeout, delivered_before, seed: 1 };
+        Sender::new(Takes, config, pool, DeadLetters::new(std::path::Path::new("/nowhere")), metrics)
+    }
+
+    fn batch(permit: Permit) -> Batch {
+        Batch {
+            source: SourceId(1),
+            source_name: "files".into(),
+            parser: "raw",
+            lane: LaneId(1),
+            partition_key: "key".into(),
+            chunk: b"line\n".to_vec(),
+            rendered: Vec::new(),
+            events: vec![EventRef { start: 0, end: 4, rendered: false, span_end: 5 }],
+            rejected: Vec::new(),
+            counts: Counts { lines: 1, ..Counts::default() },
+            start: 0,
+            end: 5,
+            read_at: Instant::now(),
+            permit,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_looks_unsent_when_all_is_sent_and_nothing_follows() {
+        let (budget, metrics) = (Budget::new(1 << 20), Arc::new(Metrics::new()));
+        let (batch_tx, batches) = mpsc::channel(1);
+        let (settled, mut spans) = mpsc::channel(1);
+        let (spare, _spares) = mpsc::channel(1);
+        let (status, seen) = watch::channel(Status::default());
+        let (_limit, record_limit) = watch::channel(1 << 20);
+        let sender = sender(budget.try_reserve(0).unwrap(), Arc::clone(&metrics));
+        let sending = sender.run(Channels { batches, settled, spare, status, record_limit });
+        let writing = async {
+            // By then the first status is old enough to be replaced as soon as there is something to say.
+            sleep(2 * STATUS_INTERVAL).await;
+            batch_tx.send(batch(budget.try_reserve(1000).unwrap())).await.unwrap();
+            assert_eq!(spans.recv().await.unwrap().len(), 1);
+            assert!(seen.borrow().oldest_unsent.is_some(), "it was seen while it was on its way");
+            sleep(2 * STATUS_INTERVAL).await;
+            let status = seen.borrow().clone();
+            assert_eq!((status.oldest_unsent, status.requests_in_flight), (None, 0));
+        };
+        tokio::select! {
+            () = sending => panic!("the sender has ended"),
+            () = writing => {}
+        }
+        assert_eq!(Metrics::total(&metrics.user_records), 1);
+    }
 }

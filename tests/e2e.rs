@@ -179,20 +179,21 @@ async fn the_last_line_without_a_newline_is_delivered_at_the_stop_and_its_rest_a
 async fn kills_lose_nothing_and_repeat_little() {
     /// Kills of one state directory.
     const KILLS: usize = 6;
+    /// Bytes.
+    const MEMORY_LIMIT: usize = 1 << 20;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
     let (stand, mut setup, mut consumer) = ordered(2).await;
-    setup.configure(&json!({ "memory_limit": "1MiB" }));
-    stand.faults(json!({ "latency_min_ms": 1, "latency_max_ms": 20 })).await;
+    // Many small records, so that it shows how many come again.
+    setup.configure(&json!({ "memory_limit": MEMORY_LIMIT, "kinesis": { "aggregate": { "max_age": "0s" } } }));
+    stand.faults(json!({ "latency_min_ms": 1, "latency_max_ms": 10 })).await;
     let mut logs = [Log::create(&setup.log("a.log")), Log::create(&setup.log("b.log"))];
     for _ in 0..KILLS {
         let agent = setup.run().await;
-        for _ in 0..rng.usize(1..40) {
-            logs[rng.usize(..2)].append(rng.usize(1..200));
-            if rng.bool() {
-                sleep(Duration::from_micros(rng.u64(..5000))).await;
-            }
+        for _ in 0..rng.usize(1..80) {
+            logs[rng.usize(..2)].append(rng.usize(1..100));
+            sleep(Duration::from_micros(rng.u64(..5000))).await;
         }
         // Dropping it is what kills it.
         drop(agent);
@@ -212,13 +213,16 @@ async fn kills_lose_nothing_and_repeat_little() {
     assert_eq!(consumer.events.len(), all + repeated, "seed {seed}: events that nobody wrote");
     // In source mode a file has one record under way. That one comes again, and the one before it if its answer was not noted yet.
     let mut first = BTreeMap::new();
-    let mut again = BTreeSet::new();
+    let (mut again, mut bytes) = (BTreeSet::new(), 0);
     for event in &consumer.events {
         let record = *first.entry(&event.data).or_insert(event.record);
         if record != event.record {
             again.insert(record);
+            bytes += event.data.len();
         }
     }
+    // That is far less than what the memory may hold.
+    assert!(bytes <= KILLS * MEMORY_LIMIT, "seed {seed}: {bytes} bytes came again");
     println!("{repeated} of {all} lines came again, of {} of {} records", again.len(), consumer.records);
     assert!(again.len() <= 2 * KILLS * logs.len(), "seed {seed}: {} records came again", again.len());
 }
@@ -250,7 +254,7 @@ async fn a_rotation_while_it_is_down_is_followed() {
     let agent = setup.run().await;
     load(&mut log, 5, 100).await;
     consumer.receive(&[&log]).await;
-    // The stop comes while there is much to send, which is then left to the next run.
+    // It is killed while there is much to send, which is then left to the next run.
     stand.faults(json!({ "hang": 1 })).await;
     load(&mut log, 5, 100).await;
     drop(agent);
