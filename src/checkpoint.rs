@@ -162,8 +162,9 @@ impl StateDir {
                 let mut entries = document.files;
                 let journal = read_journal(&self.path.join(JOURNAL_NAME));
                 for entry in &mut entries {
-                    let newer = journal.get(&entry.generation).copied().unwrap_or(0);
-                    entry.offset = entry.offset.max(newer);
+                    if let Some(slot) = journal.get(&entry.generation) {
+                        slot.update(entry);
+                    }
                 }
                 Ok(Found::Entries(entries))
             }
@@ -205,8 +206,49 @@ fn private() -> OpenOptions {
     options
 }
 
-/// A slot: generation, offset, check sum; 8 bytes each.
-const SLOT_BYTES: usize = 24;
+/// What the journal notes of a file between two checkpoints. A file's first bytes are part of it, since they may all have come since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Which file, as [`Entry::generation`] says it.
+    pub generation: u64,
+    /// [`Entry::offset`].
+    pub offset: u64,
+    /// [`Entry::head_len`].
+    pub head_len: u64,
+    /// [`Entry::head`].
+    pub head: u64,
+}
+
+/// The fields of a slot and its check sum, 8 bytes each.
+const SLOT_BYTES: usize = 40;
+
+impl Slot {
+    fn bytes(&self) -> [u8; SLOT_BYTES] {
+        let mut bytes = [0; SLOT_BYTES];
+        let (fields, check) = bytes.split_at_mut(SLOT_BYTES - 8);
+        for (place, field) in
+            fields.as_chunks_mut::<8>().0.iter_mut().zip([self.generation, self.offset, self.head_len, self.head])
+        {
+            *place = field.to_le_bytes();
+        }
+        check.copy_from_slice(&fingerprint(fields).to_le_bytes());
+        bytes
+    }
+
+    /// The slot that these bytes are, unless they are torn.
+    fn read(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
+        let [generation, offset, head_len, head, check] =
+            std::array::from_fn(|i| u64::from_le_bytes(std::array::from_fn(|b| bytes[i * 8 + b])));
+        (fingerprint(&bytes[..SLOT_BYTES - 8]) == check).then_some(Self { generation, offset, head_len, head })
+    }
+
+    fn update(&self, entry: &mut Entry) {
+        entry.offset = entry.offset.max(self.offset);
+        if self.head_len > entry.head_len {
+            (entry.head_len, entry.head) = (self.head_len, self.head);
+        }
+    }
+}
 
 /// Committed offsets between two checkpoints.
 #[derive(Debug)]
@@ -217,11 +259,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Notes the committed offset of a file.
-    pub fn note(&mut self, generation: u64, offset: u64) -> std::io::Result<()> {
+    /// Notes how far a file is.
+    pub fn note(&mut self, slot: &Slot) -> std::io::Result<()> {
         let next = self.slots.len() as u64;
-        let slot = *self.slots.entry(generation).or_insert_with(|| self.free.pop().unwrap_or(next));
-        self.file.write_all_at(&slot_bytes(generation, offset), slot * SLOT_BYTES as u64)
+        let place = *self.slots.entry(slot.generation).or_insert_with(|| self.free.pop().unwrap_or(next));
+        self.file.write_all_at(&slot.bytes(), place * SLOT_BYTES as u64)
     }
 
     /// Frees the slot of a file that is done with.
@@ -233,30 +275,20 @@ impl Journal {
     }
 }
 
-fn slot_bytes(generation: u64, offset: u64) -> [u8; SLOT_BYTES] {
-    let mut bytes = [0; SLOT_BYTES];
-    bytes[..8].copy_from_slice(&generation.to_le_bytes());
-    bytes[8..16].copy_from_slice(&offset.to_le_bytes());
-    let check = fingerprint(&bytes[..16]);
-    bytes[16..].copy_from_slice(&check.to_le_bytes());
-    bytes
-}
-
-fn read_journal(path: &Path) -> BTreeMap<u64, u64> {
-    let mut offsets = BTreeMap::new();
+fn read_journal(path: &Path) -> BTreeMap<u64, Slot> {
+    let mut slots: BTreeMap<u64, Slot> = BTreeMap::new();
     let mut bytes = Vec::new();
-    let Ok(file) = File::open(path) else { return offsets };
+    let Ok(file) = File::open(path) else { return slots };
     if file.take(MAX_BYTES).read_to_end(&mut bytes).is_err() {
-        return offsets;
+        return slots;
     }
-    for slot in bytes.as_chunks::<SLOT_BYTES>().0 {
-        let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|b| slot[i * 8 + b]));
-        if fingerprint(&slot[..16]) == word(2) {
-            let offset = offsets.entry(word(0)).or_insert(0);
-            *offset = word(1).max(*offset);
+    for slot in bytes.as_chunks::<SLOT_BYTES>().0.iter().filter_map(Slot::read) {
+        let known = slots.entry(slot.generation).or_insert(slot);
+        if slot.offset > known.offset {
+            *known = slot;
         }
     }
-    offsets
+    slots
 }
 
 /// 64 bits of a hash: enough to tell files apart, and nobody's log can be read from it.
@@ -292,11 +324,13 @@ mod tests {
         assert_eq!(state.load().unwrap(), Found::Nothing);
         state.store(vec![entry(7, 100), entry(8, 100), entry(9, 100)]).unwrap();
         let mut journal = state.journal().unwrap();
-        for (generation, offset) in [(7, 50), (8, 150), (8, 170), (1, 1000)] {
-            journal.note(generation, offset).unwrap();
+        for (generation, offset, head_len) in [(7, 50, 2), (8, 150, 9), (8, 170, 200), (1, 1000, 1)] {
+            journal.note(&Slot { generation, offset, head_len, head: 77 }).unwrap();
         }
         let Found::Entries(entries) = state.load().unwrap() else { panic!() };
         assert_eq!(entries.iter().map(|e| e.offset).collect::<Vec<_>>(), [100, 170, 100]);
+        assert_eq!(entries.iter().map(|e| e.head_len).collect::<Vec<_>>(), [3, 200, 3]);
+        assert_eq!(entries[1].head, 77);
     }
 
     #[test]
@@ -305,11 +339,14 @@ mod tests {
         let state = StateDir::open(dir.path()).unwrap();
         state.store(vec![entry(7, 10), entry(8, 10)]).unwrap();
         let mut journal = state.journal().unwrap();
-        journal.note(7, 20).unwrap();
-        journal.note(8, 20).unwrap();
+        let note = |journal: &mut Journal, generation, offset| {
+            journal.note(&Slot { generation, offset, head_len: 0, head: 0 }).unwrap();
+        };
+        note(&mut journal, 7, 20);
+        note(&mut journal, 8, 20);
         journal.forget(7);
-        journal.note(9, 5).unwrap();
-        journal.note(8, 30).unwrap();
+        note(&mut journal, 9, 5);
+        note(&mut journal, 8, 30);
         let file = dir.path().join(JOURNAL_NAME);
         assert_eq!(std::fs::metadata(&file).unwrap().len(), 2 * SLOT_BYTES as u64);
         let mut bytes = std::fs::read(&file).unwrap();

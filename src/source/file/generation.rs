@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Group;
 use super::identity::{FileId, HEAD_BYTES, MARK_BYTES, bytes_before, read_full};
-use crate::checkpoint::{Entry, fingerprint};
+use crate::checkpoint::{Entry, Slot, fingerprint};
 use crate::event::{LaneId, SourceId};
 use crate::line::{LineBuilder, Lines};
 use crate::offsets::OffsetTracker;
@@ -100,6 +100,8 @@ pub struct Generation {
     /// The bytes before `read` that are no whole line yet.
     carry: Vec<u8>,
     head: Vec<u8>,
+    /// The head has grown since it was last noted.
+    head_grew: bool,
     mark: Vec<u8>,
     modified: (i64, i64),
     line: LineBuilder,
@@ -166,6 +168,7 @@ impl Generation {
             read: offset,
             carry: Vec::new(),
             head,
+            head_grew: false,
             mark,
             modified: (0, 0),
             line,
@@ -278,6 +281,17 @@ impl Generation {
         self.file.metadata().map_or(0, |m| m.nlink())
     }
 
+    /// Whether the journal has to learn more of the file's identity.
+    pub fn take_head_grew(&mut self) -> bool {
+        std::mem::take(&mut self.head_grew)
+    }
+
+    /// What the journal is to know of it now.
+    pub fn slot(&self) -> Slot {
+        let (head_len, head) = (self.head.len() as u64, fingerprint(&self.head));
+        Slot { generation: self.tag, offset: self.tracker.committed(), head_len, head }
+    }
+
     /// What the checkpoint is to know of it now; nothing if the file is not what was read of it any more.
     pub fn entry(&self, seen: u64) -> io::Result<Option<Entry>> {
         let offset = self.tracker.committed();
@@ -323,6 +337,7 @@ impl Generation {
         if self.head.len() < HEAD_BYTES && self.read <= self.head.len() as u64 && known < new.len() {
             let room = HEAD_BYTES - self.head.len();
             self.head.extend(new[known..].iter().take(room));
+            self.head_grew = true;
         }
         if new.len() >= MARK_BYTES {
             self.mark.clear();

@@ -26,8 +26,9 @@ use crate::metrics::Metrics;
 
 /// How often the globs are run, whatever the watches say.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
-/// However many hints come, the globs are not run more often than this.
-const SCAN_PAUSE: Duration = Duration::from_millis(100);
+/// However many hints come, running the globs takes at most one part in so many of the time. A pause of fixed length would have to be
+/// short, since a file that comes and goes between two looks is never seen.
+const SCAN_SHARE: u32 = 10;
 /// How often the checkpoint is replaced while offsets move.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that a file may be read before it is another file's turn.
@@ -103,7 +104,8 @@ pub struct Reader {
     scanned: bool,
     unreadable: BTreeMap<PathBuf, usize>,
     next_scan: Instant,
-    last_scan: Instant,
+    /// The earliest time for a scan that a hint asks for.
+    scan_again: Instant,
     dirty: bool,
     next_checkpoint: Instant,
     checkpoint_failures: u64,
@@ -150,7 +152,7 @@ impl Reader {
             scanned: false,
             unreadable: BTreeMap::new(),
             next_scan: now,
-            last_scan: now,
+            scan_again: now,
             dirty: true,
             next_checkpoint: now,
             checkpoint_failures: 0,
@@ -184,7 +186,10 @@ impl Reader {
     fn turn(&mut self, ch: &mut Channels, now: Instant) -> Option<Wait> {
         if self.next_scan <= now {
             self.next_scan = now + SCAN_INTERVAL;
+            let began = Instant::now();
             self.scan(now);
+            let ended = Instant::now();
+            self.scan_again = ended + (ended - began) * SCAN_SHARE;
             self.tell(ch, now);
         }
         let wait = self.read_due(ch, now);
@@ -212,7 +217,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             () = self.watch.hint() => {
-                self.next_scan = self.next_scan.min(Instant::now().max(self.last_scan + SCAN_PAUSE));
+                self.next_scan = self.next_scan.min(Instant::now().max(self.scan_again));
             }
             () = sleep_until(wake) => {}
         }
@@ -227,7 +232,6 @@ impl Reader {
     // === finding files ===
 
     fn scan(&mut self, now: Instant) {
-        self.last_scan = now;
         let scan = self.discovery.scan(&self.groups);
         self.watch_directories(&scan);
         self.follow_renames(&scan, now);
@@ -404,7 +408,11 @@ impl Reader {
             self.turn = id;
             match self.read_predecessors(ch, id, lane, now) {
                 Ok(true) => {}
-                Ok(false) => continue,
+                Ok(false) => {
+                    // It is looked at again soon, not at once: what it waits for may take its time.
+                    self.generations.entry(id).and_modify(|g| g.pause(now));
+                    continue;
+                }
                 Err(wait) => return Some(wait),
             }
             if let Some(wait) = self.read_file(ch, id, now) {
@@ -449,7 +457,13 @@ impl Reader {
             let mut spare = self.spare.take().or_else(|| ch.spare.try_recv().ok()).unwrap_or_default();
             let mut lines = reuse(&mut spare);
             let limit = max_event(*ch.record_limit.borrow());
-            match generation.read(&mut spare.chunk, limit, &mut lines, now) {
+            let read = generation.read(&mut spare.chunk, limit, &mut lines, now);
+            if generation.take_head_grew() {
+                // Before anything of it can be settled: should it be renamed while nobody looks, this is how it is found again.
+                self.note(id);
+            }
+            let generation = self.generations.get_mut(&id)?;
+            match read {
                 Ok(Read::Lines { start, end }) => {
                     let batch = self.batch(id, spare.chunk, lines, (start, end), permit)?;
                     // There was room a moment ago, and nobody else sends.
@@ -639,12 +653,17 @@ impl Reader {
         }
         for id in moved {
             self.dirty = true;
-            if let (Some(journal), Some(generation)) = (&mut self.journal, self.generations.get(&id))
-                && let Err(error) = journal.note(generation.tag, generation.tracker.committed())
-            {
-                self.metrics.checkpoint_errors.inc();
-                tracing::error!(%error, "offsets cannot be noted in state_dir; a restart would send again what was delivered since the last checkpoint");
-            }
+            self.note(id);
+        }
+    }
+
+    /// Notes in the journal how far a file is, which costs one small write and no sync.
+    fn note(&mut self, id: SourceId) {
+        if let (Some(journal), Some(generation)) = (&mut self.journal, self.generations.get(&id))
+            && let Err(error) = journal.note(&generation.slot())
+        {
+            self.metrics.checkpoint_errors.inc();
+            tracing::error!(%error, "offsets cannot be noted in state_dir; a restart would send again what was delivered since the last checkpoint");
         }
     }
 
