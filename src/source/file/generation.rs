@@ -24,8 +24,11 @@ use crate::offsets::OffsetTracker;
 pub const READ_BYTES: usize = 128 * 1024;
 /// How often a file is looked at while data flows; doubled after every look in vain ...
 const POLL_HOT: Duration = Duration::from_millis(5);
-/// ... up to this.
+/// ... up to this ...
 const POLL_IDLE: Duration = Duration::from_millis(250);
+/// ... and to this for a file that has not grown for [`QUIET_AFTER`]: an idle agent costs little more than its looks.
+const POLL_QUIET: Duration = Duration::from_millis(500);
+const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// What a file's unfinished line keeps of its memory when the line is done.
 const MAX_IDLE_CARRY: usize = 64 * 1024;
 /// How far back the start of a line is looked for that a restart found itself in.
@@ -248,7 +251,8 @@ impl Generation {
     /// Another look after a pause that grows.
     pub fn pause(&mut self, now: Instant) {
         self.next_poll = now + self.poll;
-        self.poll = (self.poll * 2).min(POLL_IDLE);
+        let longest = if now < self.grew_at + QUIET_AFTER { POLL_IDLE } else { POLL_QUIET };
+        self.poll = (self.poll * 2).min(longest);
     }
 
     /// Another file took its name: what was written up to then is read before anything of its successor.

@@ -26,6 +26,8 @@ use crate::metrics::Metrics;
 
 /// How often the globs are run, whatever the watches say.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// A scan may come so much later than [`SCAN_INTERVAL`] says.
+const SCAN_SLACK: Duration = Duration::from_millis(500);
 /// However many hints come, running the globs takes at most one part in so many of the time. A pause of fixed length would have to be
 /// short, since a file that comes and goes between two looks is never seen.
 const SCAN_SHARE: u32 = 10;
@@ -104,6 +106,8 @@ pub struct Reader {
     scanned: bool,
     unreadable: BTreeMap<PathBuf, usize>,
     next_scan: Instant,
+    /// When the scan is due that a hint asked for.
+    hinted_scan: Option<Instant>,
     /// The earliest time for a scan that a hint asks for.
     scan_again: Instant,
     dirty: bool,
@@ -152,6 +156,7 @@ impl Reader {
             scanned: false,
             unreadable: BTreeMap::new(),
             next_scan: now,
+            hinted_scan: None,
             scan_again: now,
             dirty: true,
             next_checkpoint: now,
@@ -184,8 +189,9 @@ impl Reader {
 
     /// One round: scan if it is time, read what is due, keep the checkpoint.
     fn turn(&mut self, ch: &mut Channels, now: Instant) -> Option<Wait> {
-        if self.next_scan <= now {
+        if self.next_scan <= now || self.hinted_scan.is_some_and(|hinted| hinted <= now) {
             self.next_scan = now + SCAN_INTERVAL;
+            self.hinted_scan = None;
             let began = Instant::now();
             self.scan(now);
             let ended = Instant::now();
@@ -202,7 +208,13 @@ impl Reader {
         let began = Instant::now();
         let files = self.generations.values().filter(|g| g.state != State::Done).map(|g| g.next_poll).min();
         let polls = if wait.is_none() { files } else { None };
-        let mut wake = polls.unwrap_or(self.next_scan).min(self.next_scan);
+        // A scan waits for a look that is due soon after it: one waking instead of two.
+        let mut wake = match polls {
+            Some(polls) if polls > self.next_scan + SCAN_SLACK => self.next_scan,
+            Some(polls) => polls,
+            None => self.next_scan,
+        };
+        wake = self.hinted_scan.map_or(wake, |hinted| wake.min(hinted));
         if self.dirty {
             wake = wake.min(self.next_checkpoint.max(began + Duration::from_millis(1)));
         }
@@ -217,7 +229,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             () = self.watch.hint() => {
-                self.next_scan = self.next_scan.min(Instant::now().max(self.scan_again));
+                self.hinted_scan = Some(Instant::now().max(self.scan_again));
             }
             () = sleep_until(wake) => {}
         }
@@ -602,7 +614,7 @@ impl Reader {
         }
         while !ch.batches.is_closed() {
             let now = Instant::now();
-            self.next_scan = now + SCAN_INTERVAL;
+            (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);
             let wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
             self.checkpoint(ch, now);
             // A writer that goes on writes for the next run: one look at its end is enough.
