@@ -32,7 +32,7 @@ const SPARE_QUEUE: usize = BATCH_QUEUE;
 /// Lists of settled spans on their way to the reader. The sender joins what does not fit yet.
 const SETTLED_QUEUE: usize = 16;
 /// The record limit of a stream that nobody changed: key and data.
-const DEFAULT_RECORD_LIMIT: usize = 1 << 20;
+pub const DEFAULT_RECORD_LIMIT: usize = 1 << 20;
 /// A stream's limit is asked for within this time after the start, so that a fleet that starts at once stays below the 20 calls a second
 /// that the service allows to an account.
 const LIMIT_JITTER: Duration = Duration::from_secs(30);
@@ -315,17 +315,12 @@ fn host_name() -> String {
     }
 }
 
-/// The largest event of a stream that nobody changed.
-pub const fn default_record_limit() -> usize {
-    DEFAULT_RECORD_LIMIT
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_default_limit_leaves_room_for_an_event_of_nearly_a_mebibyte() {
-        assert!(crate::kinesis::aggregate::max_event(default_record_limit()) > (1 << 20) - 1024);
+        assert!(crate::kinesis::aggregate::max_event(DEFAULT_RECORD_LIMIT) > (1 << 20) - 1024);
     }
 }

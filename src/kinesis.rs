@@ -17,7 +17,7 @@ mod gate;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::budget::Permit;
+use crate::clock::unix_seconds;
 use crate::deadletter::{DeadLetter, DeadLetters};
 use crate::event::{Batch, EventRef, Span, join_span};
 use crate::metrics::Metrics;
@@ -272,7 +273,6 @@ impl<P: PutRecords> Sender<P> {
             for rejected in &batch.rejected {
                 self.metrics.dropped_events.with_label_values(&["parse", rejected.reason]).inc();
             }
-            self.metrics.in_flight_events.add(0);
         }
         self.metrics.in_flight_events.add(i64::try_from(batch.events.len()).unwrap_or(i64::MAX));
         self.account(&batch);
@@ -570,11 +570,6 @@ fn shard_in(message: &str) -> Option<&str> {
 
 /// A shard id has 20 characters; the limit keeps a label from taking whatever a server says.
 const MAX_SHARD_ID: usize = 32;
-
-/// The time of day, for people: a file and a metric. Nothing is decided by it.
-fn unix_seconds() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
-}
 
 #[cfg(test)]
 mod tests {

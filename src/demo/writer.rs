@@ -14,7 +14,7 @@ use super::logs::Logs;
 use super::parts::joined;
 use super::services::{SERVICES, Services};
 use super::{Error, Message};
-use crate::agent::default_record_limit;
+use crate::agent::DEFAULT_RECORD_LIMIT;
 use crate::config::Parse;
 use crate::kinesis::aggregate::max_event;
 use crate::parse::{self, Added, Parsed};
@@ -186,7 +186,7 @@ fn event_of(line: &[u8], parser: Parse) -> Option<Vec<u8>> {
         }
     };
     // What does not fit into a record comes in parts, which the ledger joins.
-    Some(if event.len() > max_event(default_record_limit()) { joined(line) } else { event })
+    Some(if event.len() > max_event(DEFAULT_RECORD_LIMIT) { joined(line) } else { event })
 }
 
 /// A number of lines, of which there are never so many that a float has none of them.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::kinesis::verdict;
 
 /// After a failure that will pass.
@@ -74,7 +75,7 @@ impl Gate {
             && closed.blocked.as_ref().is_none_or(|b| b.code != code)
         {
             closed.blocked =
-                Some(Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: wall_clock() });
+                Some(Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: clock::now() });
         }
         until
     }
@@ -93,11 +94,6 @@ impl Gate {
         self.closed = Some(Closed { at: now, until, attempts, blocked });
         until
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time of day for people; nothing is decided by it")]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +16,7 @@ use super::identity::{self, FileId};
 use super::watch::Watch;
 use crate::budget::{Budget, Permit};
 use crate::checkpoint::{Entry, Found, Journal};
+use crate::clock::unix_seconds;
 use crate::config::{Format, StartAt};
 use crate::event::{Batch, LaneId, SourceId, Span};
 use crate::kinesis::aggregate::max_event;
@@ -742,9 +743,4 @@ fn reuse(spare: &mut Spare) -> Lines {
         rendered: std::mem::take(&mut spare.rendered),
         ..Lines::default()
     }
-}
-
-/// When a file was last there, to the day: decides only when a vanished one is forgotten.
-fn unix_seconds() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }

@@ -1,0 +1,15 @@
+//! The time of day, for people to read: files, metrics, `/status`. Nothing is decided by it but when a file that vanished days ago is
+//! forgotten; whatever waits or measures takes tokio's clock, which tests can pause.
+
+use std::time::SystemTime;
+
+/// The time of day.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Seconds since 1970; 0 if the clock is set before that.
+pub fn unix_seconds() -> u64 {
+    now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
