@@ -112,7 +112,8 @@ impl Agent {
         let host = host_name();
         let groups = config.sources.iter().map(|source| Group::new(source, &host)).collect();
         let reader =
-            Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics));
+            Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
+                .with_expiry(config.checkpoint.expire_after);
         Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin })
     }
 

@@ -38,6 +38,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// Where it goes.
     pub kinesis: KinesisConfig,
+    /// What is remembered of files.
+    pub checkpoint: CheckpointConfig,
     /// The admin server.
     pub admin: AdminConfig,
     /// How a stop is carried out.
@@ -74,6 +76,8 @@ pub struct SourceConfig {
     pub name: String,
     /// Globs.
     pub paths: Vec<String>,
+    /// Globs of what is left out.
+    pub exclude: Vec<String>,
     /// Where files are started that were there before the agent ever ran.
     pub start_at: StartAt,
     /// The longest line, without its newline, that stays whole.
@@ -88,6 +92,12 @@ pub struct SourceConfig {
     pub add: AddFields,
     /// How long a rotated file is still watched after its last growth.
     pub rotate_wait: Duration,
+    /// How long a line waits for its newline before it is sent without; zero: for ever.
+    pub partial_line_timeout: Duration,
+    /// Whether a file is read to its end before a newer one is begun.
+    pub oldest_first: bool,
+    /// How long a deleted file is held for what is unread of it.
+    pub deleted_max_wait: Duration,
 }
 
 /// Where a file is started that has no checkpoint when the agent starts for the first time.
@@ -214,6 +224,13 @@ pub struct AggregateConfig {
     pub target_bytes: usize,
     /// The longest an event waits for others to fill its aggregate.
     pub max_age: Duration,
+}
+
+/// What is remembered of files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckpointConfig {
+    /// How long a file that is gone is remembered.
+    pub expire_after: Duration,
 }
 
 /// The admin server.

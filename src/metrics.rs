@@ -103,6 +103,14 @@ pub struct Metrics {
     pub checkpoint_errors: IntCounter,
     /// How files are watched.
     pub watch_mode: IntGaugeVec,
+    /// Directories that are watched.
+    pub watched_directories: IntGauge,
+    /// Hints that were lost.
+    pub watch_overflows: IntCounter,
+    /// How often the globs were run.
+    pub file_scans: IntCounterVec,
+    /// What deleted files that are still read take.
+    pub deleted_held_bytes: IntGauge,
 }
 
 impl Default for Metrics {
@@ -134,7 +142,12 @@ impl Metrics {
                 "Files by state: live, draining, unreadable, ignored.",
                 &["source", "state"],
             ),
-            rotations: counters(&r, "file_rotations_total", "Rotations by kind: rename, delete, truncate.", &["kind"]),
+            rotations: counters(
+                &r,
+                "file_rotations_total",
+                "Rotations by kind: rename, delete, truncate, copytruncate (a copy was found and is read to its end), replace (saved anew).",
+                &["kind"],
+            ),
             events: counters(&r, "events_total", "Events made of lines.", &["source"]),
             parse_errors: counters(&r, "parse_errors_total", "Lines that the parser refused.", &["parser"]),
             invalid_utf8: counters(
@@ -249,8 +262,27 @@ impl Metrics {
             watch_mode: gauges(
                 &r,
                 "watch_mode",
-                "How new files are noticed: notify (with a periodic scan) or poll.",
+                "How new files are noticed: 1 for notify (with a periodic scan), 1 for poll where no notice comes; both where there are both.",
                 &["mode"],
+            ),
+            watched_directories: gauge(&r, "watched_directories", "Directories that are watched."),
+            watch_overflows: register(
+                &r,
+                IntCounter::with_opts(opts(
+                    "watch_overflows_total",
+                    "Times that the kernel had more to tell of watched directories than it keeps; all files are looked for then.",
+                )),
+            ),
+            file_scans: counters(
+                &r,
+                "file_scans_total",
+                "Searches for files, by what caused them: interval, hint, stop.",
+                &["trigger"],
+            ),
+            deleted_held_bytes: gauge(
+                &r,
+                "deleted_held_bytes",
+                "Bytes of deleted files that are still being read, and take space on disk for as long.",
             ),
             descriptions: r.descriptions.into_inner(),
             registry: r.registry,

@@ -17,12 +17,16 @@ memory_limit: 12MiB
 sources:
   - name: app
     paths: [/var/log/app/*.log, "/srv/a b/[0-9].log"]
+    exclude: [/var/log/app/debug-*.log, "*.tmp"]
     start_at: end
     max_line_bytes: 50KB
     long_lines: truncate
     parse: json
     on_parse_error: dead_letter
     rotate_wait: 1m 30s
+    partial_line_timeout: 0s
+    oldest_first: true
+    deleted: { max_wait: 2h }
     add:
       host: true
       path: true
@@ -40,6 +44,7 @@ kinesis:
   max_in_flight_requests: 7
   request_timeout: 1500ms
   aggregate: { target_bytes: 8388608, max_age: 0 }
+checkpoint: { expire_after: 2days }
 admin: { listen: "[::1]:9465", ready_max_age: 2m }
 shutdown: { timeout: 5s }
 log: { level: debug, format: json }
@@ -83,6 +88,11 @@ fn everything_can_be_set() {
     assert_eq!(app.parse, Parse::Json);
     assert_eq!(app.on_parse_error, OnParseError::DeadLetter);
     assert_eq!(app.rotate_wait, Duration::from_secs(90));
+    assert_eq!(app.exclude, ["/var/log/app/debug-*.log", "*.tmp"]);
+    assert_eq!(app.partial_line_timeout, Duration::ZERO);
+    assert!(app.oldest_first);
+    assert_eq!(app.deleted_max_wait, Duration::from_hours(2));
+    assert_eq!(config.checkpoint.expire_after, Duration::from_hours(48));
     assert!(app.add.host && app.add.path && app.add.offset);
     let fields = serde_json::json!({ "env": "prod", "a \"b\"": [1, 2.5, true, null, { "x": "yes" }] });
     assert_eq!(serde_json::to_value(&app.add.fields).unwrap(), fields);
@@ -613,7 +623,7 @@ fn every_setting_is_documented() {
         assert!(!setting.allowed.is_empty(), "{setting:#?}");
         let is_needed = ["kinesis.stream", "kinesis.region", "kinesis.endpoint", "kinesis.ca_file"];
         let has_no_default = is_needed.contains(&setting.path.as_str())
-            || ["sources[].paths", "sources[].add.fields"].contains(&setting.path.as_str());
+            || ["sources[].paths", "sources[].exclude", "sources[].add.fields"].contains(&setting.path.as_str());
         assert_eq!(setting.default.is_none(), has_no_default, "{setting:#?}");
     }
     let paths: BTreeSet<&str> = settings.iter().map(|setting| setting.path.as_str()).collect();

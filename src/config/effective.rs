@@ -30,6 +30,8 @@ impl Display for Effective<'_> {
             write_source(f, source)?;
         }
         write_kinesis(f, &config.kinesis)?;
+        writeln!(f, "checkpoint:")?;
+        writeln!(f, "  expire_after: {}", Time(config.checkpoint.expire_after))?;
         writeln!(f, "admin:")?;
         match config.admin.listen {
             Some(address) => writeln!(f, "  listen: {}", text(&address.to_string()))?,
@@ -50,12 +52,22 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     for path in &source.paths {
         writeln!(f, "      - {}", text(path))?;
     }
+    if !source.exclude.is_empty() {
+        writeln!(f, "    exclude:")?;
+        for glob in &source.exclude {
+            writeln!(f, "      - {}", text(glob))?;
+        }
+    }
     writeln!(f, "    start_at: {}", word(&source.start_at))?;
     writeln!(f, "    max_line_bytes: {}", shown_size(source.max_line_bytes))?;
     writeln!(f, "    long_lines: {}", word(&source.long_lines))?;
     writeln!(f, "    parse: {}", word(&source.parse))?;
     writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
     writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;
+    writeln!(f, "    partial_line_timeout: {}", Time(source.partial_line_timeout))?;
+    writeln!(f, "    oldest_first: {}", source.oldest_first)?;
+    writeln!(f, "    deleted:")?;
+    writeln!(f, "      max_wait: {}", Time(source.deleted_max_wait))?;
     writeln!(f, "    add:")?;
     writeln!(f, "      host: {}", source.add.host)?;
     writeln!(f, "      path: {}", source.add.path)?;

@@ -45,6 +45,16 @@ pub(super) const MAX_AGE: Range<Time> = Range { min: millis(0), default: millis(
 /// How long a rotated file is watched on. The default outlasts a writer that reopens its log upon a signal.
 pub(super) const ROTATE_WAIT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
 
+/// How long a line waits for its newline. The default outlasts a writer whose buffer is flushed in the middle of a line; zero is for ever.
+pub(super) const PARTIAL_LINE_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
+
+/// How long a deleted file is held. The default outlasts an outage of the stream that somebody is called for.
+pub(super) const DELETED_MAX_WAIT: Range<Time> = Range { min: secs(0), default: secs(3600), max: secs(30 * 24 * 3600) };
+
+/// How long a file that is gone is remembered. The default outlasts a long weekend in which a volume is away.
+pub(super) const EXPIRE_AFTER: Range<Time> =
+    Range { min: secs(3600), default: secs(7 * 24 * 3600), max: secs(366 * 24 * 3600) };
+
 /// How long a request may take. A full request is 10 MiB, which a slow link carries in some seconds.
 pub(super) const REQUEST_TIMEOUT: Range<Time> = Range { min: millis(100), default: secs(10), max: secs(300) };
 

@@ -36,6 +36,8 @@ pub(super) struct RawConfig {
     pub(super) sources: Option<Vec<RawSource>>,
     /// Where it goes.
     pub(super) kinesis: Option<RawKinesis>,
+    /// What is remembered of files.
+    pub(super) checkpoint: Option<RawCheckpoint>,
     /// The server of metrics and health.
     pub(super) admin: Option<RawAdmin>,
     /// How a stop is carried out.
@@ -59,6 +61,10 @@ pub(super) struct RawSource {
         "x-env" = "KINETAIL_PATHS", "x-flag" = "paths", "x-allowed" = "globs of absolute paths, such as /var/log/app/*.log"
     ))]
     pub(super) paths: Option<Vec<String>>,
+    /// What of them is left out: globs of absolute paths, or of names without a directory. (Fluent Bit: `Exclude_Path`; Vector:
+    /// `exclude`.)
+    #[schemars(extend("x-allowed" = "globs of absolute paths, such as /var/log/app/debug-*.log, or of names, such as *.tmp"))]
+    pub(super) exclude: Option<Vec<String>>,
     /// Where a file starts that was there before the agent ever ran; as a variable or flag in every source. (Fluent Bit:
     /// `Read_from_Head`; Vector: `read_from`.)
     #[schemars(extend("default" = limits::START_AT, "x-env" = "KINETAIL_START_AT", "x-flag" = "start-at"))]
@@ -86,8 +92,31 @@ pub(super) struct RawSource {
         "default" = limits::ROTATE_WAIT.default.to_string(), "x-allowed" = limits::ROTATE_WAIT.allowed()
     ))]
     pub(super) rotate_wait: Option<Amount>,
+    /// How long a line waits for its newline before it is sent without; what comes after that is a line of its own. `0s` waits for ever.
+    /// A time. (OpenTelemetry: `force_flush_period`.)
+    #[schemars(extend(
+        "default" = limits::PARTIAL_LINE_TIMEOUT.default.to_string(), "x-allowed" = limits::PARTIAL_LINE_TIMEOUT.allowed()
+    ))]
+    pub(super) partial_line_timeout: Option<Amount>,
+    /// Whether a file is read to its end before a newer one is begun; otherwise files are read in turns. (Vector: `oldest_first`.)
+    #[schemars(extend("default" = false))]
+    pub(super) oldest_first: Option<bool>,
+    /// What happens to files that are deleted before all of them was read.
+    pub(super) deleted: Option<RawDeleted>,
     /// What is added to each event; an event's own field of the same name is replaced.
     pub(super) add: Option<RawAdd>,
+}
+
+/// What happens to files that are deleted before all of them was read.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDeleted {
+    /// How long a deleted file is held open, and its space on disk with it, for what is unread; what is given up then is counted. A time.
+    /// (Vector: `rotate_wait_secs`.)
+    #[schemars(extend(
+        "default" = limits::DELETED_MAX_WAIT.default.to_string(), "x-allowed" = limits::DELETED_MAX_WAIT.allowed()
+    ))]
+    pub(super) max_wait: Option<Amount>,
 }
 
 /// What is added to each event.
@@ -193,6 +222,17 @@ pub(super) struct RawAdmin {
         "default" = limits::READY_MAX_AGE.default.to_string(), "x-allowed" = limits::READY_MAX_AGE.allowed()
     ))]
     pub(super) ready_max_age: Option<Amount>,
+}
+
+/// What is remembered of files.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCheckpoint {
+    /// How long a file that is gone is remembered, in case that it comes back. A time. (Filebeat: `clean_inactive`.)
+    #[schemars(extend(
+        "default" = limits::EXPIRE_AFTER.default.to_string(), "x-allowed" = limits::EXPIRE_AFTER.allowed()
+    ))]
+    pub(super) expire_after: Option<Amount>,
 }
 
 /// How a stop is carried out.

@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 use super::limits::{self, Quantity, Range, Size};
 use super::mask::{mask_url, quoted};
 use super::problem::{Place, Problem};
-use super::raw::{Amount, RawAdd, RawAdmin, RawAggregate, RawConfig, RawKinesis, RawLog, RawShutdown, RawSource};
+use super::raw::{
+    Amount, RawAdd, RawAdmin, RawAggregate, RawCheckpoint, RawConfig, RawKinesis, RawLog, RawShutdown, RawSource,
+};
 use super::walk::Walked;
-use super::{AddFields, AdminConfig, AggregateConfig, Config, KinesisConfig, LogConfig, ShutdownConfig, SourceConfig};
+use super::{
+    AddFields, AdminConfig, AggregateConfig, CheckpointConfig, Config, KinesisConfig, LogConfig, ShutdownConfig,
+    SourceConfig,
+};
 
 /// The configuration; it is only good if no problem was added.
 pub(super) fn resolve(raw: RawConfig, walked: Walked, problems: &mut Vec<Problem>) -> Config {
@@ -19,6 +24,7 @@ pub(super) fn resolve(raw: RawConfig, walked: Walked, problems: &mut Vec<Problem
         memory_limit: resolver.size("memory_limit", raw.memory_limit, &limits::MEMORY_LIMIT),
         sources: resolver.sources(raw.sources.unwrap_or_default()),
         kinesis: resolver.kinesis(raw.kinesis.unwrap_or_default()),
+        checkpoint: resolver.checkpoint(raw.checkpoint.unwrap_or_default()),
         admin: resolver.admin(raw.admin.unwrap_or_default()),
         shutdown: resolver.shutdown(raw.shutdown.unwrap_or_default()),
         log: log(&raw.log.unwrap_or_default()),
@@ -160,9 +166,23 @@ impl Resolver<'_> {
         for (index, glob) in paths.iter().enumerate() {
             self.glob(&format!("{paths_path}[{index}]"), glob);
         }
+        let exclude = raw.exclude.unwrap_or_default();
+        for (index, glob) in exclude.iter().enumerate() {
+            self.exclude(&format!("{path}.exclude[{index}]"), glob);
+        }
+        let deleted = raw.deleted.unwrap_or_default();
+        let partial_line_timeout = format!("{path}.partial_line_timeout");
         SourceConfig {
             name,
             paths,
+            exclude,
+            partial_line_timeout: self
+                .amount(&partial_line_timeout, raw.partial_line_timeout, &limits::PARTIAL_LINE_TIMEOUT)
+                .0,
+            oldest_first: raw.oldest_first.unwrap_or(false),
+            deleted_max_wait: self
+                .amount(&format!("{path}.deleted.max_wait"), deleted.max_wait, &limits::DELETED_MAX_WAIT)
+                .0,
             start_at: raw.start_at.unwrap_or(limits::START_AT),
             max_line_bytes: self.size(&format!("{path}.max_line_bytes"), raw.max_line_bytes, &limits::MAX_LINE_BYTES),
             long_lines: raw.long_lines.unwrap_or(limits::LONG_LINES),
@@ -170,6 +190,15 @@ impl Resolver<'_> {
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
+        }
+    }
+
+    /// A name without a directory needs none.
+    fn exclude(&mut self, path: &str, glob: &str) {
+        if glob.is_empty() || glob.contains('/') {
+            self.glob(path, glob);
+        } else {
+            self.glob(path, &format!("/{glob}"));
         }
     }
 
@@ -288,6 +317,11 @@ impl Resolver<'_> {
             target_bytes: self.size("kinesis.aggregate.target_bytes", raw.target_bytes, &limits::TARGET_BYTES),
             max_age: self.amount("kinesis.aggregate.max_age", raw.max_age, &limits::MAX_AGE).0,
         }
+    }
+
+    fn checkpoint(&mut self, raw: RawCheckpoint) -> CheckpointConfig {
+        let path = "checkpoint.expire_after";
+        CheckpointConfig { expire_after: self.amount(path, raw.expire_after, &limits::EXPIRE_AFTER).0 }
     }
 
     fn admin(&mut self, raw: RawAdmin) -> AdminConfig {

@@ -1,15 +1,21 @@
-//! The file source: which files there are ([`discover`], hinted by [`watch`]), which of them is which ([`identity`]), and reading them
-//! ([`generation`], [`reader`]). The reader decides everything; a watcher only wakes it.
+//! The file source: which files there are ([`discover`], hinted by [`watch`]), which of them is which ([`identity`], [`siblings`], [`known`]), and
+//! reading them ([`generation`], [`files`], [`reader`]). The reader decides everything; a watcher only wakes it.
 
 pub mod discover;
+pub mod files;
 pub mod generation;
 pub mod identity;
+pub mod known;
+pub mod mounts;
 pub mod reader;
+pub mod siblings;
 pub mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::discover::{Excludes, Glob};
 use crate::config::{self, Parse, SourceConfig, StartAt};
 use crate::line::LineConfig;
 use crate::parse::Added;
@@ -19,14 +25,24 @@ use crate::parse::Added;
 pub struct Group {
     /// The `source` label.
     pub name: Arc<str>,
-    /// The globs.
-    pub patterns: Vec<glob::Pattern>,
+    /// The globs, for a walk.
+    pub globs: Vec<Glob>,
+    /// What is left out of what they name.
+    pub excludes: Excludes,
+    /// The globs, to compare a path with.
+    patterns: Vec<glob::Pattern>,
     /// Where files begin that were there before the agent ever ran.
     pub start_at: StartAt,
     /// How lines become events.
     pub line: LineConfig,
     /// How long a rotated file is watched after its last growth.
     pub rotate_wait: Duration,
+    /// How long a line waits for its newline; for ever if it is zero.
+    pub partial_line_timeout: Duration,
+    /// Whether a file is read to its end before a newer one is begun.
+    pub oldest_first: bool,
+    /// How long a deleted file is held for what is unread of it.
+    pub deleted_max_wait: Duration,
     add: config::AddFields,
     host: String,
 }
@@ -34,10 +50,12 @@ pub struct Group {
 impl Group {
     /// A group of this configuration, on a machine of this name.
     pub fn new(config: &SourceConfig, host: &str) -> Self {
-        let compile = |glob: &String| glob::Pattern::new(glob).expect("globs are checked with the configuration");
+        const CHECKED: &str = "globs are checked with the configuration";
         Self {
             name: config.name.as_str().into(),
-            patterns: config.paths.iter().map(compile).collect(),
+            globs: config.paths.iter().map(|glob| Glob::new(glob).expect(CHECKED)).collect(),
+            excludes: Excludes::new(config.exclude.iter().map(String::as_str)).expect(CHECKED),
+            patterns: config.paths.iter().map(|glob| glob::Pattern::new(glob).expect(CHECKED)).collect(),
             start_at: config.start_at,
             line: LineConfig {
                 parse: config.parse,
@@ -46,9 +64,17 @@ impl Group {
                 long_lines: config.long_lines,
             },
             rotate_wait: config.rotate_wait,
+            partial_line_timeout: config.partial_line_timeout,
+            oldest_first: config.oldest_first,
+            deleted_max_wait: config.deleted_max_wait,
             add: config.add.clone(),
             host: host.to_owned(),
         }
+    }
+
+    /// Whether a glob names this path.
+    pub fn names(&self, path: &Path) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches_path(path))
     }
 
     /// The `parser` label.

@@ -14,11 +14,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Group;
-use super::identity::{FileId, HEAD_BYTES, MARK_BYTES, bytes_before, read_full};
+use super::identity::{Content, FileId, MARK_BYTES, Overlap, bytes_before};
 use crate::checkpoint::{Entry, Slot, fingerprint};
 use crate::event::{LaneId, SourceId};
 use crate::line::{LineBuilder, Lines};
 use crate::offsets::OffsetTracker;
+use crate::parse::Added;
 
 /// Bytes of one read: from 64 KiB on larger ones are no faster.
 pub const READ_BYTES: usize = 128 * 1024;
@@ -26,8 +27,7 @@ pub const READ_BYTES: usize = 128 * 1024;
 const POLL_HOT: Duration = Duration::from_millis(5);
 /// ... up to this ...
 const POLL_IDLE: Duration = Duration::from_millis(250);
-/// ... and to this for a file that has not grown for [`QUIET_AFTER`]: an idle agent costs little more than its looks.
-const POLL_QUIET: Duration = Duration::from_millis(500);
+/// A file that has not grown for so long is looked at together with all others like it.
 const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// What a file's unfinished line keeps of its memory when the line is done.
 const MAX_IDLE_CARRY: usize = 64 * 1024;
@@ -61,6 +61,17 @@ pub enum Read {
     End,
     /// The file is not what was read so far any more: it was truncated, and perhaps has grown since.
     Truncated,
+    /// Its descriptor had been closed, and another file or none is at its path.
+    Moved,
+}
+
+/// What a look at a quiet file saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing new.
+    Same,
+    /// It is to be read.
+    Changed,
 }
 
 /// One opened file.
@@ -94,19 +105,26 @@ pub struct Generation {
     pub replaced: bool,
     /// Its size at the last look.
     pub size: u64,
-    file: File,
+    /// It came while others were read, and may be a copy that precedes a truncation: since when, and how large it was then.
+    pub unproven: Option<(Instant, u64)>,
+    /// The directory of the file that its path is a link to.
+    pub link_dir: Option<PathBuf>,
+    /// When it was found to be deleted.
+    pub deleted_at: Option<Instant>,
+    /// Closed while nothing is to be read: a quiet file costs no descriptor where there are many.
+    file: Option<File>,
     /// When it lost its name to another file.
     superseded: Option<Instant>,
     poll: Duration,
-    /// Up to here it is read.
-    read: u64,
-    /// The bytes before `read` that are no whole line yet.
+    /// What was read of it, and up to where.
+    content: Content,
+    /// The bytes before the end of `content` that are no whole line yet.
     carry: Vec<u8>,
-    head: Vec<u8>,
     /// The head has grown since it was last noted.
     head_grew: bool,
-    mark: Vec<u8>,
     modified: (i64, i64),
+    /// What the last checkpoint knew of it.
+    noted: Option<Entry>,
     line: LineBuilder,
 }
 
@@ -123,6 +141,8 @@ pub struct Opening {
     pub lane: LaneId,
     /// The lane's partition key.
     pub partition_key: Arc<str>,
+    /// What its events get.
+    pub added: Added,
     /// Names it in the checkpoint.
     pub tag: u64,
     /// Where reading begins.
@@ -140,16 +160,15 @@ impl Generation {
     /// A generation that is read from an offset on.
     pub fn new(opening: Opening, file: File, group: &Group, now: Instant) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let Opening { id, group: group_index, path, lane, partition_key, tag, offset, state } = opening;
+        let Opening { id, group: group_index, path, lane, partition_key, added, tag, offset, state } = opening;
         let file_id = FileId::of(&metadata);
-        let mut head = vec![0; HEAD_BYTES];
-        let filled = read_full(&file, &mut head, 0)?;
-        head.truncate(filled);
-        let mark = bytes_before(&file, offset, MARK_BYTES)?;
+        let is_link = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
+        let target = is_link.then(|| std::fs::canonicalize(&path).ok()).flatten();
+        let link_dir = target.and_then(|target| target.parent().map(Path::to_owned));
+        let content = Content::of(&file, offset)?;
         let sent = bytes_since_newline(&file, offset)?;
-        let shown = path.to_string_lossy();
         let line_tag = format!("{:x}-{:x}", file_id.dev, file_id.ino);
-        let line = LineBuilder::new(group.line.clone(), group.added(&shown), line_tag, offset, sent);
+        let line = LineBuilder::new(group.line.clone(), added, line_tag, offset, sent);
         Ok(Self {
             id,
             group: group_index,
@@ -164,23 +183,115 @@ impl Generation {
             next_poll: now,
             ended_at: None,
             replaced: false,
+            unproven: None,
+            link_dir,
+            deleted_at: None,
             superseded: None,
             size: metadata.len(),
-            file,
+            file: Some(file),
             poll: POLL_HOT,
-            read: offset,
+            content,
             carry: Vec::new(),
-            head,
             head_grew: false,
-            mark,
             modified: (0, 0),
+            noted: None,
             line,
         })
     }
 
     /// A second descriptor of the same file, to start over after a truncation.
     pub fn reopen(&self) -> io::Result<File> {
-        self.file.try_clone()
+        match &self.file {
+            Some(file) => file.try_clone(),
+            None => open(&self.path),
+        }
+    }
+
+    /// Whether it has a descriptor.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Lets go of the descriptor. What it was is known, so that nothing else is taken for it when it is opened again.
+    pub fn close(&mut self) {
+        self.file = None;
+        self.modified = (0, 0);
+        self.carry.shrink_to_fit();
+    }
+
+    /// Closes it where it can be opened again.
+    pub fn close_if_live(&mut self) {
+        if self.state == State::Live && self.unproven.is_none() {
+            self.close();
+        }
+    }
+
+    /// How large the file is now.
+    pub fn current_size(&self) -> u64 {
+        self.file.as_ref().map_or(self.size, |file| file.metadata().map_or(self.size, |m| m.len()))
+    }
+
+    /// Opens it where it was. Answers whether it is still there.
+    fn ensure_open(&mut self) -> io::Result<bool> {
+        if self.file.is_some() {
+            return Ok(true);
+        }
+        let file = match open(&self.path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(false);
+            }
+            opened => opened?,
+        };
+        if FileId::of(&file.metadata()?) != self.file_id {
+            return Ok(false);
+        }
+        self.file = Some(file);
+        Ok(true)
+    }
+
+    /// Goes on in another file, which has all that was read of this one: it was copied, or saved anew.
+    pub fn move_to(&mut self, file: File) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        self.file_id = FileId::of(&metadata);
+        self.size = metadata.len();
+        self.file = Some(file);
+        self.modified = (0, 0);
+        self.noted = None;
+        self.deleted_at = None;
+        Ok(())
+    }
+
+    /// What was read of it.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Whether this file, of this size, begins as another one does: it may be a copy of it, perhaps one that is still being made.
+    pub fn may_be_copy_of(&self, other: &Generation) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        Ok(other.content.overlap(file, file.metadata()?.len())? != Overlap::None)
+    }
+
+    /// A look at a quiet file.
+    pub fn look(&mut self) -> Look {
+        let looked = match &self.file {
+            Some(file) => file.metadata(),
+            None => std::fs::metadata(&self.path),
+        };
+        match looked {
+            Ok(m) if FileId::of(&m) == self.file_id && m.len() == self.size && self.content.end() == self.size => {
+                Look::Same
+            }
+            // Where it went is found by the next scan, which a hint or its time brings soon.
+            Err(_) => Look::Same,
+            Ok(_) => Look::Changed,
+        }
+    }
+
+    /// Whether nothing is expected of it for a while: it can do with a look now and then.
+    pub fn is_quiet(&self, now: Instant) -> bool {
+        let at_end = (self.ended_at.is_some() || self.unproven.is_some()) && self.content.end() == self.size;
+        self.state == State::Live && at_end && self.carry.is_empty() && now >= self.grew_at + QUIET_AFTER
     }
 
     /// Reads once. Lines are left in `lines`, as ranges of `chunk`, which is made large enough and not emptied.
@@ -189,8 +300,12 @@ impl Generation {
         if chunk.len() < carried + READ_BYTES {
             chunk.resize(carried + READ_BYTES, 0);
         }
-        let n = self.file.read_at(&mut chunk[carried..carried + READ_BYTES], self.read)?;
-        let metadata = self.file.metadata()?;
+        if !self.ensure_open()? {
+            return Ok(Read::Moved);
+        }
+        let Some(file) = &self.file else { return Ok(Read::Moved) };
+        let n = file.read_at(&mut chunk[carried..carried + READ_BYTES], self.content.end())?;
+        let metadata = file.metadata()?;
         if self.was_truncated(&metadata, n)? {
             return Ok(Read::Truncated);
         }
@@ -201,10 +316,9 @@ impl Generation {
             return Ok(Read::End);
         }
         chunk[..carried].copy_from_slice(&self.carry);
-        let start = self.read - carried as u64;
+        let start = self.content.end() - carried as u64;
         let filled = &chunk[..carried + n];
-        self.remember(&filled[carried..]);
-        self.read += n as u64;
+        self.head_grew |= self.content.extend(&filled[carried..], now);
         self.grew_at = now;
         self.poll = POLL_HOT;
         self.ended_at = None;
@@ -221,11 +335,11 @@ impl Generation {
         if self.carry.is_empty() {
             return None;
         }
-        let start = self.read - self.carry.len() as u64;
+        let start = self.content.end() - self.carry.len() as u64;
         chunk.clear();
         chunk.append(&mut self.carry);
         self.line.flush(chunk, start, max_event, lines);
-        Some(Read::Lines { start, end: self.read })
+        Some(Read::Lines { start, end: self.content.end() })
     }
 
     /// Whether there is the beginning of a line.
@@ -235,12 +349,12 @@ impl Generation {
 
     /// Whether everything that was read is committed.
     pub fn is_committed(&self) -> bool {
-        self.tracker.committed() == self.read
+        self.tracker.committed() == self.content.end()
     }
 
     /// Bytes that are there and were not read yet.
     pub fn backlog(&self) -> u64 {
-        self.size.saturating_sub(self.read)
+        self.size.saturating_sub(self.content.end())
     }
 
     /// Has the file looked at without delay.
@@ -251,8 +365,7 @@ impl Generation {
     /// Another look after a pause that grows.
     pub fn pause(&mut self, now: Instant) {
         self.next_poll = now + self.poll;
-        let longest = if now < self.grew_at + QUIET_AFTER { POLL_IDLE } else { POLL_QUIET };
-        self.poll = (self.poll * 2).min(longest);
+        self.poll = (self.poll * 2).min(POLL_IDLE);
     }
 
     /// Another file took its name: what was written up to then is read before anything of its successor.
@@ -276,13 +389,14 @@ impl Generation {
 
     /// Takes note of a size that a scan saw, so that the backlog is right while nothing can be read.
     pub fn notice_size(&mut self, found: Option<&Metadata>) {
-        let size = found.map_or_else(|| self.file.metadata().map_or(0, |m| m.len()), Metadata::len);
+        let own = || self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
+        let size = found.map_or_else(own, Metadata::len);
         self.size = self.size.max(size);
     }
 
-    /// The number of links to the file: 0 when it was deleted.
-    pub fn links(&self) -> u64 {
-        self.file.metadata().map_or(0, |m| m.nlink())
+    /// The number of links to the file: 0 when it was deleted, none when it is closed.
+    pub fn links(&self) -> Option<u64> {
+        self.file.as_ref().map(|file| file.metadata().map_or(0, |m| m.nlink()))
     }
 
     /// Whether the journal has to learn more of the file's identity.
@@ -292,35 +406,55 @@ impl Generation {
 
     /// What the journal is to know of it now.
     pub fn slot(&self) -> Slot {
-        let (head_len, head) = (self.head.len() as u64, fingerprint(&self.head));
+        let (head_len, head) = self.content.head();
         Slot { generation: self.tag, offset: self.tracker.committed(), head_len, head }
     }
 
     /// What the checkpoint is to know of it now; nothing if the file is not what was read of it any more.
-    pub fn entry(&self, seen: u64) -> io::Result<Option<Entry>> {
+    pub fn entry(&mut self, seen: u64) -> io::Result<Option<Entry>> {
         let offset = self.tracker.committed();
-        let mark = bytes_before(&self.file, offset, MARK_BYTES)?;
-        // After the mark was read, so that it is known to be of the same content.
-        if bytes_before(&self.file, self.read, self.mark.len())? != self.mark {
-            return Ok(None);
+        let (head_len, head) = self.content.head();
+        let place = (self.file_id.dev, self.file_id.ino);
+        if let Some(noted) = &mut self.noted
+            && (noted.offset, noted.head_len, (noted.dev, noted.ino)) == (offset, head_len, place)
+        {
+            noted.seen = seen;
+            return Ok(Some(noted.clone()));
         }
-        Ok(Some(Entry {
+        let Some(mark) = self.mark_before(offset)? else { return Ok(None) };
+        let entry = Entry {
             path: self.path.to_string_lossy().into_owned(),
-            dev: self.file_id.dev,
-            ino: self.file_id.ino,
+            dev: place.0,
+            ino: place.1,
             generation: self.tag,
             offset,
-            head_len: self.head.len() as u64,
-            head: fingerprint(&self.head),
+            head_len,
+            head,
             mark_len: mark.len() as u64,
             mark_end: offset,
             mark: fingerprint(&mark),
             seen,
-        }))
+        };
+        self.noted = Some(entry.clone());
+        Ok(Some(entry))
+    }
+
+    /// The bytes before an offset, if they can still be had from the file that was read.
+    fn mark_before(&mut self, offset: u64) -> io::Result<Option<Vec<u8>>> {
+        if offset == self.content.end() {
+            return Ok(Some(self.content.mark().to_vec()));
+        }
+        if !self.ensure_open()? {
+            return Ok(None);
+        }
+        let Some(file) = &self.file else { return Ok(None) };
+        let mark = bytes_before(file, offset, MARK_BYTES)?;
+        // After the mark was read, so that it is known to be of the same content.
+        Ok(self.content.is_last_in(file)?.then_some(mark))
     }
 
     fn was_truncated(&mut self, metadata: &Metadata, n: usize) -> io::Result<bool> {
-        if metadata.len() < self.read + n as u64 {
+        if metadata.len() < self.content.end() + n as u64 {
             return Ok(true);
         }
         let modified = (metadata.mtime(), metadata.mtime_nsec());
@@ -329,28 +463,8 @@ impl Generation {
             return Ok(false);
         }
         self.modified = modified;
-        let mut now = [0; MARK_BYTES];
-        let now = &mut now[..self.mark.len()];
-        let filled = read_full(&self.file, now, self.read - self.mark.len() as u64)?;
-        Ok(filled < self.mark.len() || *now != self.mark[..])
-    }
-
-    /// Keeps what identifies the file: its first bytes, and the last ones that were read.
-    fn remember(&mut self, new: &[u8]) {
-        let known = usize::try_from(self.head.len() as u64 - self.read.min(self.head.len() as u64)).unwrap_or(0);
-        if self.head.len() < HEAD_BYTES && self.read <= self.head.len() as u64 && known < new.len() {
-            let room = HEAD_BYTES - self.head.len();
-            self.head.extend(new[known..].iter().take(room));
-            self.head_grew = true;
-        }
-        if new.len() >= MARK_BYTES {
-            self.mark.clear();
-            self.mark.extend_from_slice(&new[new.len() - MARK_BYTES..]);
-        } else {
-            let keep = self.mark.len().min(MARK_BYTES - new.len());
-            self.mark.drain(..self.mark.len() - keep);
-            self.mark.extend_from_slice(new);
-        }
+        let Some(file) = &self.file else { return Ok(false) };
+        Ok(!self.content.is_last_in(file)?)
     }
 }
 

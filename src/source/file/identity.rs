@@ -1,9 +1,13 @@
 //! Which file is which. A file is what its device, its inode and its content say together: inodes are used again at once on most file
 //! systems, device numbers change with a reboot, and content alone cannot tell two equal files apart. Only reads; decides for the reader.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::checkpoint::{Entry, fingerprint};
 
@@ -29,7 +33,7 @@ impl FileId {
 }
 
 /// Reads up to `len` bytes before `end`.
-pub fn bytes_before(file: &std::fs::File, end: u64, len: usize) -> io::Result<Vec<u8>> {
+pub fn bytes_before(file: &File, end: u64, len: usize) -> io::Result<Vec<u8>> {
     let len = usize::try_from(end).map_or(len, |end| end.min(len));
     let mut bytes = vec![0; len];
     let read = read_full(file, &mut bytes, end - len as u64)?;
@@ -38,7 +42,7 @@ pub fn bytes_before(file: &std::fs::File, end: u64, len: usize) -> io::Result<Ve
 }
 
 /// Reads until the buffer is full or the file ends.
-pub fn read_full(file: &std::fs::File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+pub fn read_full(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buf.len() {
         match file.read_at(&mut buf[filled..], offset + filled as u64) {
@@ -52,7 +56,7 @@ pub fn read_full(file: &std::fs::File, buf: &mut [u8], offset: u64) -> io::Resul
 }
 
 /// Whether a file still has the content that a checkpoint entry is of.
-pub fn has_content(file: &std::fs::File, size: u64, entry: &Entry) -> io::Result<bool> {
+pub fn has_content(file: &File, size: u64, entry: &Entry) -> io::Result<bool> {
     if size < entry.offset {
         return Ok(false);
     }
@@ -67,28 +71,137 @@ pub fn has_content(file: &std::fs::File, size: u64, entry: &Entry) -> io::Result
     Ok(matches(entry.head_len, entry.head_len, entry.head)? && matches(entry.mark_end, entry.mark_len, entry.mark)?)
 }
 
-/// How well an entry fits a file whose content it has: the same inode, or the same path on a device that got another number.
-pub fn fits(entry: &Entry, id: FileId, path: &str) -> Option<Fit> {
-    if entry.dev == id.dev && entry.ino == id.ino {
-        return Some(Fit::SameFile);
-    }
-    // On the same device another inode is another file, and so it is without any content to go by.
-    (entry.path == path && entry.dev != id.dev && entry.head_len > 0).then_some(Fit::SamePath)
+/// What was seen of a file up to an offset: enough to tell, later, whether a file is still that one, or another file a copy of it.
+#[derive(Debug, Clone, Default)]
+pub struct Content {
+    /// Everything before this was read.
+    end: u64,
+    /// The first bytes, of which some may lie behind `end`.
+    head: Vec<u8>,
+    /// The bytes before `end`.
+    mark: Vec<u8>,
+    /// Marks of a while ago: a copy that was made meanwhile ends before `end`.
+    older: [Option<Mark>; 2],
 }
 
-/// Better ones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fit {
-    /// Device and inode are the same.
-    SameFile,
-    /// The path is the same.
-    SamePath,
+/// The bytes before an offset, at some time.
+#[derive(Debug, Clone)]
+struct Mark {
+    end: u64,
+    bytes: Vec<u8>,
+    at: Instant,
+}
+
+/// How often a mark is kept for later. A copy takes less than twice as long, or its beginning alone has to do.
+const MARK_EVERY: Duration = Duration::from_secs(5);
+
+/// What a file has of another one's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is something else.
+    None,
+    /// All of it is from the other one, which has been read further.
+    Part,
+    /// All that was read of the other one.
+    Whole,
+}
+
+impl Content {
+    /// What a file holds up to this offset.
+    pub fn of(file: &File, end: u64) -> io::Result<Self> {
+        let mut head = vec![0; HEAD_BYTES];
+        let filled = read_full(file, &mut head, 0)?;
+        head.truncate(filled);
+        head.shrink_to_fit();
+        Ok(Self { end, head, mark: bytes_before(file, end, MARK_BYTES)?, older: [None, None] })
+    }
+
+    /// Up to where it was read.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The length and the fingerprint of the first bytes.
+    pub fn head(&self) -> (u64, u64) {
+        (self.head.len() as u64, fingerprint(&self.head))
+    }
+
+    /// The bytes before the end.
+    pub fn mark(&self) -> &[u8] {
+        &self.mark
+    }
+
+    /// Takes in what was read next. Answers whether more of the first bytes is known now.
+    pub fn extend(&mut self, new: &[u8], now: Instant) -> bool {
+        if self.older[1].as_ref().is_none_or(|mark| mark.at + MARK_EVERY <= now) && !self.mark.is_empty() {
+            let mark = Mark { end: self.end, bytes: self.mark.clone(), at: now };
+            self.older = [self.older[1].take(), Some(mark)];
+        }
+        let known = usize::try_from(self.head.len() as u64 - self.end.min(self.head.len() as u64)).unwrap_or(0);
+        let mut grew = false;
+        if self.head.len() < HEAD_BYTES && self.end <= self.head.len() as u64 && known < new.len() {
+            let room = HEAD_BYTES - self.head.len();
+            self.head.extend(new[known..].iter().take(room));
+            grew = true;
+        }
+        if new.len() >= MARK_BYTES {
+            self.mark.clear();
+            self.mark.extend_from_slice(&new[new.len() - MARK_BYTES..]);
+        } else {
+            let keep = self.mark.len().min(MARK_BYTES - new.len());
+            self.mark.drain(..self.mark.len() - keep);
+            self.mark.extend_from_slice(new);
+        }
+        self.end += new.len() as u64;
+        grew
+    }
+
+    /// Whether a file still has what was read last.
+    pub fn is_last_in(&self, file: &File) -> io::Result<bool> {
+        has_bytes(file, self.end, &self.mark)
+    }
+
+    /// What the checkpoint is to know of a file that holds just this.
+    pub fn entry(&self, path: &Path, place: FileId, generation: u64, seen: u64) -> Entry {
+        let (head_len, head) = self.head();
+        Entry {
+            path: path.to_string_lossy().into_owned(),
+            dev: place.dev,
+            ino: place.ino,
+            generation,
+            offset: self.end,
+            head_len,
+            head,
+            mark_len: self.mark.len() as u64,
+            mark_end: self.end,
+            mark: fingerprint(&self.mark),
+            seen,
+        }
+    }
+
+    /// What a file of this size has of this content. An overlap without a single byte is none.
+    pub fn overlap(&self, file: &File, size: u64) -> io::Result<Overlap> {
+        let head = self.head.get(..usize::try_from(size).unwrap_or(usize::MAX)).unwrap_or(&self.head);
+        if head.is_empty() || !has_bytes(file, head.len() as u64, head)? {
+            return Ok(Overlap::None);
+        }
+        if size >= self.end {
+            return Ok(if self.is_last_in(file)? { Overlap::Whole } else { Overlap::None });
+        }
+        let older = self.older.iter().flatten().rev().find(|mark| mark.end <= size);
+        let fits = older.map_or(Ok(true), |mark| has_bytes(file, mark.end, &mark.bytes))?;
+        Ok(if fits { Overlap::Part } else { Overlap::None })
+    }
+}
+
+/// Whether these bytes lie before an offset.
+fn has_bytes(file: &File, end: u64, bytes: &[u8]) -> io::Result<bool> {
+    Ok(end >= bytes.len() as u64 && bytes_before(file, end, bytes.len())? == bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::File;
 
     fn entry(content: &[u8], offset: usize) -> Entry {
         let head = &content[..content.len().min(HEAD_BYTES).min(offset)];
@@ -137,12 +250,30 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_nothing_fits_by_inode_only() {
-        let empty = entry(b"", 0);
-        assert_eq!(fits(&empty, FileId { dev: 1, ino: 2 }, "/y"), Some(Fit::SameFile));
-        assert_eq!(fits(&empty, FileId { dev: 1, ino: 3 }, "/x"), None);
-        assert_eq!(fits(&entry(b"abc", 3), FileId { dev: 9, ino: 3 }, "/x"), Some(Fit::SamePath));
-        assert_eq!(fits(&entry(b"abc", 3), FileId { dev: 9, ino: 3 }, "/y"), None);
-        assert_eq!(fits(&entry(b"abc", 3), FileId { dev: 1, ino: 3 }, "/x"), None);
+    fn a_copy_is_recognised_whole_growing_and_short_and_nothing_else_is() {
+        let text: Vec<u8> = (0..1000u32).flat_map(|i| format!("line {i}\n").into_bytes()).collect();
+        let (_dir, original, _) = file(&text);
+        let now = Instant::now();
+        let mut content = Content::of(&original, 0).unwrap();
+        content.extend(&text[..5000], now);
+        content.extend(&text[5000..6000], now + MARK_EVERY);
+        content.extend(&text[6000..8000], now + MARK_EVERY);
+        let mut other = text.clone();
+        other[7990] ^= 1;
+        let mut old_other = text.clone();
+        old_other[4990] ^= 1;
+        for (what, bytes, want) in [
+            ("a copy that is longer", &text[..], Overlap::Whole),
+            ("a copy of just that", &text[..8000], Overlap::Whole),
+            ("a copy made before the last read", &text[..7000], Overlap::Part),
+            ("a copy just begun", &text[..100], Overlap::Part),
+            ("another file", &other[..], Overlap::None),
+            ("another file, shorter", &old_other[..7000], Overlap::None),
+            ("another beginning", &text[7..], Overlap::None),
+            ("an empty file", b"", Overlap::None),
+        ] {
+            let (_dir, file, size) = file(bytes);
+            assert_eq!(content.overlap(&file, size).unwrap(), want, "{what}");
+        }
     }
 }

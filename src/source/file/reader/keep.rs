@@ -1,0 +1,101 @@
+//! What is settled, and the notes of it: tracker, journal, checkpoint, metrics.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::super::generation::Generation;
+use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
+use crate::checkpoint::Entry;
+use crate::clock::unix_seconds;
+use crate::event::{SourceId, Span};
+
+impl Reader {
+    pub(super) fn settle(&mut self, spans: Vec<Span>) {
+        let mut moved = BTreeSet::new();
+        for span in spans {
+            if self.files.update(span.source, |g| g.tracker.settle(span.start, span.end)).is_some() {
+                moved.insert(span.source);
+            }
+        }
+        for id in moved {
+            self.dirty = true;
+            self.note(id);
+        }
+    }
+
+    /// Notes in the journal how far a file is, which costs one small write and no sync.
+    pub(super) fn note(&mut self, id: SourceId) {
+        if let (Some(journal), Some(generation)) = (&mut self.journal, self.files.get(id))
+            && let Err(error) = journal.note(&generation.slot())
+        {
+            self.metrics.checkpoint_errors.inc();
+            tracing::error!(%error, "offsets cannot be noted in state_dir; a restart would send again what was delivered since the last checkpoint");
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self, ch: &Channels, now: Instant) {
+        // One that could not be written is to be written again, whether anything moves or not.
+        let failures = self.metrics.checkpoint_errors.get();
+        self.dirty |= std::mem::replace(&mut self.checkpoint_failures, failures) != failures;
+        if !self.dirty || now < self.next_checkpoint {
+            return;
+        }
+        // While the writer is busy with the last one this waits for the next round.
+        let Ok(slot) = ch.checkpoints.try_reserve() else { return };
+        slot.send(self.snapshot(now));
+        self.dirty = false;
+    }
+
+    /// Has the checkpoint written soon: there is a file that it does not know.
+    pub(super) fn checkpoint_soon(&mut self) {
+        self.dirty = true;
+        self.next_checkpoint = self.checkpoint_again;
+    }
+
+    pub(super) fn snapshot(&mut self, now: Instant) -> Vec<Entry> {
+        let began = Instant::now();
+        let seen = unix_seconds();
+        self.known.refresh(seen);
+        let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
+        self.files.for_each(|g| {
+            // Of what may be a copy nothing was read, and the next start asks the same question again.
+            if !g.replaced && g.unproven.is_none() {
+                entries.extend(entry_of(g, seen));
+            }
+        });
+        let took = began.elapsed();
+        self.next_checkpoint = now + (took * CHECKPOINT_SHARE).clamp(CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX);
+        self.checkpoint_again = now + took * HINTED_SCAN_SHARE;
+        entries
+    }
+
+    pub(super) fn tell(&mut self, ch: &Channels, now: Instant) {
+        let oldest = ch.sender.borrow().oldest_unsent;
+        let mut backlogs = vec![0; self.groups.len()];
+        let mut held = 0;
+        for generation in self.files.iter() {
+            backlogs[generation.group] += generation.backlog();
+            held += if generation.deleted_at.is_some() && generation.is_open() { generation.size } else { 0 };
+        }
+        self.metrics.deleted_held_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        for (index, (group, backlog)) in self.groups.iter().zip(backlogs).enumerate() {
+            if backlog == 0 {
+                self.behind_since.remove(&index);
+            }
+            let since = (backlog > 0).then(|| *self.behind_since.entry(index).or_insert(now));
+            let oldest = since.into_iter().chain(oldest).min();
+            let name = &[&*group.name];
+            self.metrics.backlog_bytes.with_label_values(name).set(i64::try_from(backlog).unwrap_or(i64::MAX));
+            self.metrics.backlog_seconds.with_label_values(name).set(oldest.map_or(0.0, |at| (now - at).as_secs_f64()));
+        }
+    }
+}
+
+/// What the checkpoint is to know of a file.
+pub(super) fn entry_of(generation: &mut Generation, seen: u64) -> Option<Entry> {
+    generation.entry(seen).unwrap_or_else(|error| {
+        tracing::warn!(path = %generation.path.display(), %error, "a file cannot be fingerprinted and is left out of the checkpoint");
+        None
+    })
+}

@@ -1,0 +1,261 @@
+//! Following files through rotations: renamed, deleted, truncated, copied. What is left of the old one is read before the new one.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use tokio::time::Instant;
+
+use super::super::discover::Scan;
+use super::super::generation::{Generation, State};
+use super::super::identity::{Content, Overlap};
+use super::super::siblings::{self, Sibling};
+use super::find::Adoption;
+use super::{Channels, Reader};
+use crate::budget::Permit;
+use crate::clock::unix_seconds;
+use crate::event::SourceId;
+
+/// What a scan says of a file that is being read.
+#[derive(Debug)]
+enum Change {
+    /// It has another name that a glob names.
+    Renamed(PathBuf),
+    /// No glob names it any more.
+    Gone,
+}
+
+impl Reader {
+    /// Compares what the globs name now with what is being read. Answers the paths whose files were rotated.
+    pub(super) fn follow_renames(&mut self, scan: &Scan, now: Instant) -> Vec<PathBuf> {
+        let mut changes = Vec::new();
+        self.files.for_each(|g| {
+            let found = scan.files.get(&g.file_id);
+            g.notice_size(found.map(|f| &f.metadata));
+            match (found, g.state) {
+                (Some(found), State::Live) if g.path.as_os_str() == found.path.as_os_str() => {}
+                (Some(found), State::Live | State::Draining(_)) => {
+                    changes.push((g.id, Change::Renamed(found.path.clone())));
+                }
+                // A directory that could not be listed says nothing of what is in it.
+                (None, State::Live) if scan.is_unsure_of(&g.path) && g.links() != Some(0) => {}
+                (None, State::Live) => changes.push((g.id, Change::Gone)),
+                (_, State::Done) | (None, State::Draining(_)) => {}
+            }
+        });
+        let deleted = |g: &&Generation| g.deleted_at.is_none() && g.links() == Some(0);
+        let deleted: Vec<SourceId> = self.files.closing().filter(deleted).map(|g| g.id).collect();
+        for id in deleted {
+            self.files.update(id, |g| g.deleted_at = Some(now));
+        }
+        let mut rotated = Vec::new();
+        for (id, change) in changes {
+            match change {
+                Change::Renamed(path) => {
+                    self.files.update(id, |g| {
+                        // A name that a glob names, or its old one again.
+                        rotated.push(std::mem::replace(&mut g.path, path));
+                        g.state = State::Live;
+                        g.deleted_at = None;
+                        g.supersede(now);
+                    });
+                    self.metrics.rotations.with_label_values(&["rename"]).inc();
+                    self.dirty = true;
+                }
+                Change::Gone => {
+                    rotated.extend(self.files.get(id).map(|g| g.path.clone()));
+                    self.gone(id, now);
+                }
+            }
+        }
+        rotated
+    }
+
+    /// A file lost its name. It is read on for as long as somebody may still write to it.
+    fn gone(&mut self, id: SourceId, now: Instant) {
+        let Some(generation) = self.files.get(id) else { return };
+        if generation.links().is_none() && !self.find_closed(id) {
+            return;
+        }
+        let Some(generation) = self.files.get(id) else { return };
+        let kind = if generation.links() == Some(0) { "delete" } else { "rename" };
+        self.metrics.rotations.with_label_values(&[kind]).inc();
+        self.files.update(id, |g| {
+            g.state = State::Draining(now);
+            g.deleted_at = (kind == "delete").then_some(now);
+            g.supersede(now);
+        });
+        self.dirty = true;
+    }
+
+    /// A file that was closed for being quiet is not at its path any more.
+    pub(super) fn moved(&mut self, id: SourceId, now: Instant) {
+        self.gone(id, now);
+    }
+
+    /// Opens a closed file under the name that it has now. If it has none, it was deleted while it was closed, and that is the end of it.
+    fn find_closed(&mut self, id: SourceId) -> bool {
+        let Some(generation) = self.files.get(id) else { return false };
+        let (path, place) = (generation.path.clone(), generation.file_id);
+        let found = siblings::find(
+            &path,
+            |s| s.id == place,
+            |s, file| {
+                Ok(generation.content().end() == 0
+                    || generation.content().overlap(file, s.metadata.len())? == Overlap::Whole)
+            },
+        );
+        if let Some((_, file)) = found {
+            return matches!(self.files.update(id, |g| g.move_to(file)), Some(Ok(())));
+        }
+        let unread = generation.backlog();
+        self.metrics.rotations.with_label_values(&["delete"]).inc();
+        self.give_up(id, "deleted", unread);
+        self.files.update(id, |g| {
+            g.state = State::Done;
+            g.replaced = true;
+        });
+        false
+    }
+
+    fn give_up(&self, id: SourceId, reason: &str, bytes: u64) {
+        self.metrics.abandoned_bytes.with_label_values(&[reason]).inc_by(bytes);
+        if let Some(generation) = self.files.get(id).filter(|_| bytes > 0) {
+            tracing::warn!(path = %generation.path.display(), bytes, reason, "the rest of a file is not delivered");
+        }
+    }
+
+    /// A file that was truncated starts over as a new generation. What it was goes on in the copy that was made of it, if there is one;
+    /// otherwise it stays until what was read of it is committed.
+    pub(super) fn truncated(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
+        let Some(old) = self.files.get(id) else { return };
+        let (group, path, lane, state) = (old.group, old.path.clone(), old.lane, old.state);
+        let file = old.reopen();
+        match self.find_copy(old) {
+            Some((copy, file, Overlap::Whole)) => {
+                self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
+                tracing::info!(path = %path.display(), copy = %copy.path.display(), "a file was truncated; what is left of it is read from its copy");
+                self.take_over(&copy);
+                self.files.update(id, |g| {
+                    g.state = State::Draining(now);
+                    g.supersede(now);
+                    g.move_to(file)
+                });
+            }
+            Some((copy, file, _)) => {
+                self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
+                tracing::info!(path = %path.display(), copy = %copy.path.display(), "a file was truncated; all of its copy had been read");
+                self.take_over(&copy);
+                self.flush(ch, id, permit);
+                self.know_copy(&copy, &file);
+                self.end_truncated(id);
+            }
+            None => {
+                self.metrics.rotations.with_label_values(&["truncate"]).inc();
+                let unread = old.backlog();
+                tracing::warn!(path = %path.display(), unread, "a file was truncated and is read from its beginning; bytes that were unread at the last look are gone, since no copy of it lies beside it");
+                self.give_up(id, "truncated", unread);
+                self.flush(ch, id, permit);
+                self.end_truncated(id);
+            }
+        }
+        let lane = self.files.lane_path(lane).unwrap_or_else(|| path.clone());
+        let again = Adoption { group, path, lane, offset: 0, tag: self.rng.u64(..), state, unproven: false };
+        if let Err(error) = file.and_then(|file| self.add(again, file, now)) {
+            tracing::warn!(%error, "a truncated file cannot be read again; the next scan opens it anew");
+        }
+    }
+
+    fn end_truncated(&mut self, id: SourceId) {
+        self.files.update(id, |g| {
+            g.state = State::Done;
+            // What it was is gone: no checkpoint can describe it any more.
+            g.replaced = true;
+        });
+    }
+
+    /// The copy that a rotator made of a file before it truncated it: the newest file beside it with the same content.
+    fn find_copy(&self, old: &Generation) -> Option<(Sibling, File, Overlap)> {
+        let is_read = |g: &Generation| g.unproven.is_none();
+        let likely = |s: &Sibling| !self.files.by_file(s.id).and_then(|id| self.files.get(id)).is_some_and(is_read);
+        let overlap = |s: &Sibling, file: &File| old.content().overlap(file, s.metadata.len());
+        let is_copy = |s: &Sibling, file: &File| {
+            Ok(overlap(s, file)? != Overlap::None && self.known.of(file, s.metadata.len(), s.id)?.is_none())
+        };
+        let (sibling, file) = siblings::find(&old.path, likely, is_copy)?;
+        let overlap = overlap(&sibling, &file).ok()?;
+        Some((sibling, file, overlap))
+    }
+
+    /// A copy may have been found by a glob before; it has not been read, then.
+    fn take_over(&mut self, copy: &Sibling) {
+        if let Some(id) = self.files.by_file(copy.id) {
+            self.files.remove(id);
+        }
+    }
+
+    /// A copy of which everything was read from the original is not read again.
+    fn know_copy(&mut self, copy: &Sibling, file: &File) {
+        let size = copy.metadata.len();
+        match Content::of(file, size) {
+            Ok(content) => {
+                let entry = content.entry(&copy.path, copy.id, self.rng.u64(..), unix_seconds());
+                self.known.insert(entry);
+            }
+            Err(error) => tracing::warn!(path = %copy.path.display(), %error, "the copy of a file cannot be read"),
+        }
+    }
+
+    /// Lets go of rotated files that are read to their end and have not grown for a while, and of deleted ones that nobody will ever have
+    /// read.
+    pub(super) fn retire(&mut self, ch: &mut Channels, now: Instant) {
+        let wait_is_over = |g: &Generation| {
+            let max_wait = self.groups[g.group].deleted_max_wait;
+            g.deleted_at.is_some_and(|at| now >= at + max_wait)
+        };
+        let over = |g: &&Generation| {
+            let ended = !g.may_grow(self.groups[g.group].rotate_wait);
+            matches!(g.state, State::Draining(_)) && (ended || wait_is_over(g))
+        };
+        let over: Vec<SourceId> = self.files.closing().filter(over).map(|g| g.id).collect();
+        for id in over {
+            let Some(generation) = self.files.get(id) else { continue };
+            if generation.has_partial_line() {
+                let Ok(permit) = self.room(ch) else { return };
+                self.flush(ch, id, permit);
+            }
+            let unread = self.files.get(id).map_or(0, Generation::backlog);
+            if unread > 0 {
+                self.give_up(id, "deleted", unread);
+            }
+            self.files.update(id, |g| g.state = State::Done);
+        }
+        let done: Vec<SourceId> = self.files.closing().filter(|g| g.state == State::Done).map(|g| g.id).collect();
+        for id in done {
+            // A deleted file takes its space for as long as it is open, and no checkpoint needs it.
+            let committed = self.files.update(id, |g| {
+                if g.links() == Some(0) {
+                    g.replaced = true;
+                    g.close();
+                }
+                g.is_committed()
+            });
+            if committed == Some(true) {
+                self.forget(id);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: SourceId) {
+        let Some(mut generation) = self.files.remove(id) else { return };
+        if let Some(journal) = &mut self.journal {
+            journal.forget(generation.tag);
+        }
+        // It may come back under a name that a glob names, and is not to be sent again then.
+        if !generation.replaced
+            && let Some(entry) = super::keep::entry_of(&mut generation, unix_seconds())
+        {
+            self.known.insert(entry);
+        }
+        self.dirty = true;
+    }
+}

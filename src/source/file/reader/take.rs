@@ -1,0 +1,271 @@
+//! Reading: whose turn it is, how much it may have, and what becomes of a read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::generation::{Generation, Look, READ_BYTES, Read, State};
+use super::{
+    Channels, LAST_LINE_WAIT, QUANTUM_BYTES, READ_COST, Reader, SWEEP_INTERVAL, SWEEP_INTERVAL_MAX, SWEEP_SHARE, Wait,
+};
+use crate::budget::Permit;
+use crate::event::{Batch, SourceId};
+use crate::kinesis::Spare;
+use crate::kinesis::aggregate::max_event;
+use crate::kinesis::record::batch_memory;
+use crate::line::Lines;
+
+/// A file that may be a copy counts as one of its own when nothing was truncated for so long after it last grew.
+const PROOF_WAIT: Duration = Duration::from_secs(5);
+
+impl Reader {
+    pub(super) fn read_due(&mut self, ch: &mut Channels, now: Instant) -> Option<Wait> {
+        if self.next_sweep <= now {
+            self.sweep(now);
+        }
+        let behind = self.oldest_behind();
+        for id in self.files.due(now) {
+            if !self.is_proven(id, now) || self.has_to_wait(id, &behind) {
+                self.files.update(id, |g| g.pause(now));
+                if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
+                    self.files.make_quiet(id);
+                }
+                continue;
+            }
+            match self.read_predecessors(ch, id, now) {
+                Ok(true) => {}
+                Ok(false) => {
+                    // It is looked at again soon, not at once: what it waits for may take its time.
+                    self.files.update(id, |g| g.pause(now));
+                    continue;
+                }
+                Err(wait) => return Some(wait),
+            }
+            if let Some(wait) = self.read_file(ch, id, now) {
+                return Some(wait);
+            }
+        }
+        None
+    }
+
+    /// Looks at all quiet files at once, which is cheaper than to keep an appointment with each.
+    fn sweep(&mut self, now: Instant) {
+        let began = Instant::now();
+        self.files.sweep(|g| {
+            let changed = g.look() == Look::Changed;
+            if changed {
+                g.wake(now);
+            }
+            changed
+        });
+        self.next_sweep = now + (began.elapsed() * SWEEP_SHARE).clamp(SWEEP_INTERVAL, SWEEP_INTERVAL_MAX);
+    }
+
+    /// Of the groups that are read oldest file first, the file that has to be read to its end before others are.
+    fn oldest_behind(&self) -> BTreeMap<usize, SourceId> {
+        let mut behind = BTreeMap::new();
+        if self.groups.iter().any(|group| group.oldest_first) {
+            let is_behind = |g: &&Generation| {
+                self.groups[g.group].oldest_first && g.state != State::Done && (g.ended_at.is_none() || g.backlog() > 0)
+            };
+            for generation in self.files.iter().filter(is_behind) {
+                behind.entry(generation.group).or_insert(generation.id);
+            }
+        }
+        behind
+    }
+
+    fn has_to_wait(&self, id: SourceId, behind: &BTreeMap<usize, SourceId>) -> bool {
+        let group = self.files.get(id).map(|g| g.group);
+        group.and_then(|group| behind.get(&group)).is_some_and(|first| *first < id)
+    }
+
+    /// Whether a file is known not to be the copy that a rotator makes before it truncates the original. One that has as yet nothing but what
+    /// another one has is left alone, until that is truncated, the two differ, or nothing happens for a while.
+    fn is_proven(&mut self, id: SourceId, now: Instant) -> bool {
+        let Some(generation) = self.files.get(id) else { return false };
+        let Some((since, size)) = generation.unproven else { return true };
+        let now_size = generation.current_size();
+        let dir = generation.path.parent();
+        let original = |other: &&Generation| {
+            other.id != id && other.state == State::Live && other.unproven.is_none() && other.path.parent() == dir
+        };
+        let is_copy = now_size > 0
+            && self.files.iter().filter(original).any(|other| generation.may_be_copy_of(other).unwrap_or(false));
+        let waits = now_size == 0 || is_copy && (now_size != size || now < since + PROOF_WAIT);
+        self.files.update(id, |g| {
+            g.unproven = waits.then_some(if now_size == size { (since, size) } else { (now, now_size) });
+        });
+        !waits
+    }
+
+    /// A lane's lines keep their order: before a file is read, the files that it followed are read to their ends, now, whenever they were
+    /// looked at before. Answers whether nothing of them is left to come first.
+    fn read_predecessors(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Result<bool, Wait> {
+        let Some(lane) = self.files.get(id).map(|g| g.lane) else { return Ok(false) };
+        let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
+        let older = self.files.before(lane, id).filter(|g| g.may_grow(wait_of(g)));
+        let ids: Vec<SourceId> = older.map(|g| g.id).collect();
+        for id in ids {
+            if let Some(wait) = self.read_file(ch, id, now) {
+                return Err(wait);
+            }
+            let done = |g: &Generation| g.ended_at == Some(now) && !g.has_partial_line() || g.state == State::Done;
+            if !self.files.get(id).is_none_or(done) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_file(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
+        let mut quantum = QUANTUM_BYTES;
+        while quantum > 0 {
+            let permit = match self.room(ch) {
+                Ok(permit) => permit,
+                Err(wait) => return Some(wait),
+            };
+            let mut spare = self.spare.take().or_else(|| ch.spare.try_recv().ok()).unwrap_or_default();
+            let mut lines = reuse(&mut spare);
+            let limit = max_event(*ch.record_limit.borrow());
+            let (read, head_grew) = self.files.update(id, |g| {
+                let read = g.read(&mut spare.chunk, limit, &mut lines, now);
+                (read, g.take_head_grew())
+            })?;
+            if head_grew {
+                // Before anything of it can be settled: should it be renamed while nobody looks, this is how it is found again.
+                self.note(id);
+            }
+            match read {
+                Ok(Read::Lines { start, end }) => {
+                    let batch = self.batch(id, spare.chunk, lines, (start, end), permit)?;
+                    // There was room a moment ago, and nobody else sends.
+                    ch.batches.try_send(batch).ok();
+                    quantum = quantum.saturating_sub(READ_BYTES);
+                    continue;
+                }
+                Ok(Read::Partial) => {
+                    self.spare = Some(Spare { chunk: spare.chunk, ..put_back(lines) });
+                    continue;
+                }
+                Ok(Read::End) => {
+                    self.spare = Some(Spare { chunk: spare.chunk, ..put_back(lines) });
+                    self.at_end(ch, id, permit, now);
+                }
+                Ok(Read::Truncated) => self.truncated(ch, id, permit, now),
+                Ok(Read::Moved) => self.moved(id, now),
+                Err(error) => {
+                    self.files.update(id, |g| {
+                        tracing::warn!(path = %g.path.display(), %error, "a file cannot be read and is tried again");
+                        g.pause(now);
+                    });
+                }
+            }
+            return None;
+        }
+        if self.files.has_too_many_open() {
+            self.files.update(id, Generation::close_if_live);
+        }
+        None
+    }
+
+    /// A file has nothing more for now.
+    fn at_end(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
+        let Some(generation) = self.files.get(id) else { return };
+        let timeout = self.groups[generation.group].partial_line_timeout;
+        if generation.has_partial_line() && !timeout.is_zero() && now >= generation.grew_at + timeout {
+            self.flush(ch, id, permit);
+        }
+        if self.files.has_too_many_open() {
+            self.files.update(id, Generation::close_if_live);
+        }
+        if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
+            self.files.make_quiet(id);
+        }
+    }
+
+    fn batch(
+        &self,
+        id: SourceId,
+        chunk: Vec<u8>,
+        lines: Lines,
+        (start, end): (u64, u64),
+        mut permit: Permit,
+    ) -> Option<Batch> {
+        let generation = self.files.get(id)?;
+        let group = &self.groups[generation.group];
+        let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
+        permit.resize(batch_memory(self.format, &generation.partition_key, &lines.events) + rejected);
+        Some(Batch {
+            source: id,
+            source_name: Arc::clone(&group.name),
+            parser: group.parser(),
+            lane: generation.lane,
+            partition_key: Arc::clone(&generation.partition_key),
+            chunk,
+            rendered: lines.rendered,
+            events: lines.events,
+            rejected: lines.rejected,
+            counts: lines.counts,
+            start,
+            end,
+            read_at: Instant::now(),
+            permit,
+        })
+    }
+
+    /// Sends a last line that has no newline.
+    pub(super) fn flush(&mut self, ch: &mut Channels, id: SourceId, permit: Permit) {
+        let mut spare = Spare::default();
+        let mut lines = Lines::default();
+        let limit = max_event(*ch.record_limit.borrow());
+        let flushed = self.files.update(id, |g| g.flush(&mut spare.chunk, limit, &mut lines)).flatten();
+        if let Some(Read::Lines { start, end }) = flushed
+            && let Some(batch) = self.batch(id, spare.chunk, lines, (start, end), permit)
+        {
+            ch.batches.try_send(batch).ok();
+        }
+    }
+
+    /// At a stop, sends the last lines without a newline that nobody seems to be writing any more.
+    pub(super) fn flush_last_lines(&mut self, ch: &mut Channels, stopped: Instant, now: Instant) -> Option<Wait> {
+        let left = |g: &&Generation| {
+            let at_end = g.ended_at.is_some_and(|at| at >= stopped);
+            g.state != State::Done && at_end && g.has_partial_line() && now >= g.grew_at.max(stopped) + LAST_LINE_WAIT
+        };
+        let ids: Vec<SourceId> = self.files.iter().filter(left).map(|g| g.id).collect();
+        for id in ids {
+            match self.room(ch) {
+                Ok(permit) => self.flush(ch, id, permit),
+                Err(wait) => return Some(wait),
+            }
+        }
+        None
+    }
+
+    /// The memory for a read, if there is some and the sender takes another batch.
+    pub(super) fn room(&self, ch: &Channels) -> Result<Permit, Wait> {
+        if ch.batches.capacity() == 0 {
+            return Err(Wait::Sender);
+        }
+        self.budget.try_reserve(READ_COST).ok_or(Wait::Memory)
+    }
+}
+
+/// The buffers of lines that are not sent.
+fn put_back(lines: Lines) -> Spare {
+    Spare { rendered: lines.rendered, events: lines.events, ..Spare::default() }
+}
+
+/// Empties the buffers of an earlier batch.
+fn reuse(spare: &mut Spare) -> Lines {
+    spare.rendered.clear();
+    spare.events.clear();
+    Lines {
+        events: std::mem::take(&mut spare.events),
+        rendered: std::mem::take(&mut spare.rendered),
+        ..Lines::default()
+    }
+}
