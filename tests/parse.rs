@@ -231,6 +231,26 @@ impl Follower {
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     }
 
+    /// Waits until it has used a quarter of a second of a core, with nothing to do. If it never does, linemux has got better, and the thread
+    /// that it has for itself can go.
+    fn wait_until_it_spins(&self) {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let ticks = || -> u64 {
+            let stat = std::fs::read_to_string(&path).unwrap();
+            let (_, fields) = stat.rsplit_once(')').unwrap();
+            // The time in user mode and in the kernel, in hundredths of a second; the first field after the name is the third.
+            fields.split_whitespace().skip(14 - 3).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+        };
+        let before = ticks();
+        for _ in 0..DEADLINE.as_millis() / PATIENCE.as_millis() {
+            if ticks() >= before + 25 {
+                return;
+            }
+            assert_eq!(self.stdout.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout));
+        }
+        panic!("it does not spin");
+    }
+
     /// Waits for its end, which closes its pipes. Answers the code and what it said last.
     fn end(mut self) -> (ExitStatus, String) {
         let mut last = String::new();
@@ -323,6 +343,24 @@ fn following_ends_quietly_when_nobody_listens_any_more() {
 }
 
 #[test]
+fn a_signal_ends_it_when_linemux_no_longer_yields() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = directory.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    write(&directory, "logs/app.log", "first\n");
+    let follower = Follower::start(&directory, &["--from-start", "logs/app.log"]);
+    follower.next(|line| line == "first");
+    // The file goes when its directory is not there any more, so that linemux cannot even wait for another one.
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::rename(&logs, &elsewhere).unwrap();
+    std::fs::remove_file(elsewhere.join("app.log")).unwrap();
+    follower.wait_until_it_spins();
+    follower.interrupt();
+    let (status, last) = follower.end();
+    assert_eq!(status.code(), Some(0), "{last}");
+}
+
+#[test]
 fn what_cannot_be_followed_is_named() {
     let directory = tempfile::tempdir().unwrap();
     for (file, want) in [("missing/app.log", "there is no directory missing"), (".", "it is not a regular file")] {
@@ -331,6 +369,19 @@ fn what_cannot_be_followed_is_named() {
         assert_eq!(status.code(), Some(1), "{last}");
         assert!(last.starts_with(&format!("{file}: cannot be followed: {want}")), "{last}");
     }
+}
+
+#[test]
+fn the_example_of_the_readme_is_true() {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("```console\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let (command, shown) = example.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_kinetail")).parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &format!("{{ {command}; }} 2>&1")]).env_clear().env("PATH", path).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap().as_str()), (Some(0), shown));
 }
 
 #[test]

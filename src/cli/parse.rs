@@ -41,10 +41,11 @@ pub(super) struct ParseArgs {
     ///
     /// Begins at the end of the files. A file that does not exist yet is waited for; its directory has to exist.
     ///
-    /// This is a preview by the library linemux and not the agent's reader: when a file is rotated, lines may be missing, come twice or be
-    /// torn, and a line may be torn when it is written in pieces. Lines that are not UTF-8 are left out with a message, carriage returns at
-    /// the end of lines are not seen, and offsets are counted as if the file had never been rotated. If a directory is removed and made
-    /// again, start it anew. `kinetail run` has none of these gaps.
+    /// This is a preview by the library linemux and not the agent's reader. When a file is rotated, lines may be missing, come twice or be
+    /// torn, and the new file may not be shown at all; a line that is written in pieces may be torn too. Lines that are not UTF-8 are left
+    /// out with a message, carriage returns at the end of lines are not seen, offsets are counted as if no file was ever rotated, and a
+    /// line that is told of as +3 is the third since the start. If a directory is removed and made again, start it anew. `kinetail run` has
+    /// none of these gaps.
     #[arg(long, requires = "files")]
     follow: bool,
     /// With --follow: begin at the beginning of the files
