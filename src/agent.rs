@@ -307,7 +307,7 @@ fn spawn_writer(
 }
 
 /// The machine's name: in a pod the pod's, in a task the container's.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let path = PathBuf::from("/proc/sys/kernel/hostname");
     let name = std::fs::read_to_string(path).unwrap_or_default();
     match name.trim() {

@@ -12,6 +12,7 @@
 mod check;
 mod demo;
 mod local;
+mod parse;
 mod run;
 mod schema;
 
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Document, Layers, Problems};
+use crate::config::{Config, Document, Layers, Problems, SourceConfig};
 
 /// Exit code: it failed at run time.
 pub const EXIT_FAILED: u8 = 1;
@@ -46,6 +47,8 @@ enum Command {
     Run(SettingFlags),
     /// Check the configuration and print what is in effect, with secrets masked
     Check(SettingFlags),
+    /// Show what the agent would make of lines; nothing is sent, and nothing is kept
+    Parse(parse::ParseArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
@@ -95,8 +98,17 @@ pub struct SettingFlags {
 impl SettingFlags {
     /// The checked configuration, from the flags, this environment and the file that `--config` names.
     pub fn load(&self, environment: BTreeMap<String, String>) -> Result<Config, Problems> {
+        Config::load(&self.layers(environment)?)
+    }
+
+    /// The checked sources alone; nothing has to be set.
+    fn load_sources(&self, environment: BTreeMap<String, String>) -> Result<Vec<SourceConfig>, Problems> {
+        SourceConfig::load_all(&self.layers(environment)?)
+    }
+
+    fn layers(&self, environment: BTreeMap<String, String>) -> Result<Layers, Problems> {
         let file = self.config.as_deref().map(Document::read).transpose()?;
-        Config::load(&Layers { file, environment, flags: self.given() })
+        Ok(Layers { file, environment, flags: self.given() })
     }
 
     fn given(&self) -> BTreeMap<String, String> {
@@ -121,6 +133,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
     match &cli.command {
         Command::Run(flags) => run::run(flags, environment),
         Command::Check(flags) => check::check(flags, environment),
+        Command::Parse(args) => parse::parse(args, environment),
         Command::Schema => schema::schema(),
         Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),
@@ -185,6 +198,9 @@ mod tests {
             let expected = declared.iter().cloned().chain(["config".to_owned()]).collect();
             assert_eq!(flags, expected, "{name}");
         }
+        let command = command.find_subcommand("parse").unwrap();
+        let flags: BTreeSet<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        assert!(declared.iter().all(|name| flags.contains(name.as_str())), "{flags:?}");
     }
 
     #[test]

@@ -51,6 +51,10 @@ pub struct Config {
 impl Config {
     /// Reads and checks everything; all that is wrong is reported at once.
     pub fn load(sources: &Layers) -> Result<Self, Problems> {
+        Self::checked(sources, Demand::Complete)
+    }
+
+    fn checked(sources: &Layers, demand: Demand) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let settings = settings();
         let Some(root) = layers::merge(sources, &settings, &mut problems) else { return Err(Problems::new(problems)) };
@@ -64,9 +68,18 @@ impl Config {
                 return Err(Problems::new(problems));
             }
         };
-        let config = resolve::resolve(raw, walked, &mut problems);
+        let config = resolve::resolve(raw, walked, demand, &mut problems);
         if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
     }
+}
+
+/// What a configuration has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// All that the agent needs.
+    Complete,
+    /// Nothing: what is said has to be right.
+    Partial,
 }
 
 /// One group of files that are read in the same way.
@@ -98,6 +111,14 @@ pub struct SourceConfig {
     pub oldest_first: bool,
     /// How long a deleted file is held for what is unread of it.
     pub deleted_max_wait: Duration,
+}
+
+impl SourceConfig {
+    /// The sources alone, for those who only want to know how lines are read: neither a stream nor paths are required, and without any
+    /// source there is one of defaults. What is wrong anywhere is reported all the same.
+    pub fn load_all(sources: &Layers) -> Result<Vec<Self>, Problems> {
+        Config::checked(sources, Demand::Partial).map(|config| config.sources)
+    }
 }
 
 /// Where a file is started that has no checkpoint when the agent starts for the first time.

@@ -423,7 +423,7 @@ fn what_is_wrong_with_the_text() {
 
 #[test]
 fn what_is_wrong_with_the_shape() {
-    let top = "admin, kinesis, log, memory_limit, shutdown, sources, state_dir";
+    let top = "admin, checkpoint, kinesis, log, memory_limit, shutdown, sources, state_dir";
     for (document, expected) in [
         ("kinesys: {}", format!("3: kinesys: is not a setting; allowed: {top} (did you mean \"kinesis\"?)")),
         ("start_at: end", format!("3: start_at: is not a setting; allowed: {top} (did you mean \"sources[].start_at\"?)")),

@@ -53,7 +53,7 @@ pub(super) const DELETED_MAX_WAIT: Range<Time> = Range { min: secs(0), default: 
 
 /// How long a file that is gone is remembered. The default outlasts a long weekend in which a volume is away.
 pub(super) const EXPIRE_AFTER: Range<Time> =
-    Range { min: secs(3600), default: secs(7 * 24 * 3600), max: secs(366 * 24 * 3600) };
+    Range { min: secs(3600), default: secs(7 * 24 * 3600), max: secs(31_557_600) };
 
 /// How long a request may take. A full request is 10 MiB, which a slow link carries in some seconds.
 pub(super) const REQUEST_TIMEOUT: Range<Time> = Range { min: millis(100), default: secs(10), max: secs(300) };

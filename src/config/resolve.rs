@@ -12,13 +12,13 @@ use super::raw::{
 };
 use super::walk::Walked;
 use super::{
-    AddFields, AdminConfig, AggregateConfig, CheckpointConfig, Config, KinesisConfig, LogConfig, ShutdownConfig,
-    SourceConfig,
+    AddFields, AdminConfig, AggregateConfig, CheckpointConfig, Config, Demand, KinesisConfig, LogConfig,
+    ShutdownConfig, SourceConfig,
 };
 
 /// The configuration; it is only good if no problem was added.
-pub(super) fn resolve(raw: RawConfig, walked: Walked, problems: &mut Vec<Problem>) -> Config {
-    let mut resolver = Resolver { places: walked.places, bad: walked.bad, problems };
+pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: &mut Vec<Problem>) -> Config {
+    let mut resolver = Resolver { places: walked.places, bad: walked.bad, demand, problems };
     let config = Config {
         state_dir: resolver.directory("state_dir", raw.state_dir.as_deref().unwrap_or(limits::STATE_DIR)),
         memory_limit: resolver.size("memory_limit", raw.memory_limit, &limits::MEMORY_LIMIT),
@@ -40,6 +40,7 @@ fn log(raw: &RawLog) -> LogConfig {
 struct Resolver<'a> {
     places: BTreeMap<String, Place>,
     bad: BTreeSet<String>,
+    demand: Demand,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -61,7 +62,7 @@ impl Resolver<'_> {
 
     /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
     fn missing(&mut self, path: &str, help: &str) {
-        if self.is_bad(path) {
+        if self.demand == Demand::Partial || self.is_bad(path) {
             return;
         }
         let mut outer = Some(path);
@@ -121,7 +122,10 @@ impl Resolver<'_> {
         PathBuf::from(value)
     }
 
-    fn sources(&mut self, raw: Vec<RawSource>) -> Vec<SourceConfig> {
+    fn sources(&mut self, mut raw: Vec<RawSource>) -> Vec<SourceConfig> {
+        if raw.is_empty() && self.demand == Demand::Partial {
+            raw.push(RawSource::default());
+        }
         if raw.is_empty() {
             self.missing("sources", "name the files to read: in the document, with KINETAIL_PATHS or with --paths");
         }

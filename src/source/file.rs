@@ -74,7 +74,8 @@ impl Group {
 
     /// Whether a glob names this path.
     pub fn names(&self, path: &Path) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches_path(path))
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+        self.patterns.iter().any(|pattern| pattern.matches_path_with(path, options))
     }
 
     /// The `parser` label.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Group;
-use super::identity::{Content, FileId, MARK_BYTES, Overlap, bytes_before};
+use super::identity::{Content, FileId, HEAD_BYTES, MARK_BYTES, Overlap, bytes_before, read_full};
 use crate::checkpoint::{Entry, Slot, fingerprint};
 use crate::event::{LaneId, SourceId};
 use crate::line::{LineBuilder, Lines};
@@ -266,10 +266,16 @@ impl Generation {
         &self.content
     }
 
-    /// Whether this file, of this size, begins as another one does: it may be a copy of it, perhaps one that is still being made.
+    /// Whether this file begins as another one does: it may be a copy of it, perhaps one that is still being made.
     pub fn may_be_copy_of(&self, other: &Generation) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
-        Ok(other.content.overlap(file, file.metadata()?.len())? != Overlap::None)
+        if other.content.end() > 0 {
+            return Ok(other.content.overlap(file, file.metadata()?.len())? != Overlap::None);
+        }
+        // Nothing was read of the other one yet; what it holds will be.
+        let (mine, its) = (first_bytes(file)?, first_bytes(&other.reopen()?)?);
+        let length = mine.len().min(its.len());
+        Ok(length > 0 && mine[..length] == its[..length])
     }
 
     /// A look at a quiet file.
@@ -466,6 +472,13 @@ impl Generation {
         let Some(file) = &self.file else { return Ok(false) };
         Ok(!self.content.is_last_in(file)?)
     }
+}
+
+fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; HEAD_BYTES];
+    let filled = read_full(file, &mut bytes, 0)?;
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// How many bytes lie between the last newline before an offset and the offset: more than none if a line was sent without its end.
