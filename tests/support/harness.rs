@@ -179,8 +179,13 @@ impl Setup {
 
     /// Starts an agent and waits until its admin server listens.
     pub(crate) async fn run(&self) -> Agent {
+        self.start(self.command()).await
+    }
+
+    /// The same with this command.
+    pub(crate) async fn start(&self, mut command: Command) -> Agent {
         let (stderr, path) = tempfile::NamedTempFile::new_in(&self.dir).unwrap().keep().unwrap();
-        let child = self.command().stderr(stderr).spawn().unwrap();
+        let child = command.stderr(stderr).spawn().unwrap();
         let mut agent = Agent { child, admin: SocketAddr::from(([0, 0, 0, 0], 0)), stderr: path };
         agent.admin = until("the admin server", async || {
             assert!(agent.child.try_wait().unwrap().is_none(), "the agent has ended: {}", agent.log());
@@ -229,7 +234,8 @@ impl Agent {
         total(&self.get("/metrics").await.1, name)
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }

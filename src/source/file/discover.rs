@@ -206,6 +206,7 @@ impl Walk<'_> {
                 let id = FileId::of(&metadata);
                 self.scan.files.entry(id).or_insert(Candidate { group: self.group, path, metadata });
             }
+            Ok(metadata) if metadata.is_dir() && !named => {}
             Ok(metadata) => {
                 *self.scan.ignored.entry(self.group).or_default() += 1;
                 self.warn_once(&path, kind(&metadata));

@@ -6,6 +6,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +114,8 @@ pub struct Generation {
     pub deleted_at: Option<Instant>,
     /// Closed while nothing is to be read: a quiet file costs no descriptor where there are many.
     file: Option<File>,
+    /// Where it was when it was closed.
+    place: Option<PathBuf>,
     /// When it lost its name to another file.
     superseded: Option<Instant>,
     poll: Duration,
@@ -189,6 +192,7 @@ impl Generation {
             superseded: None,
             size: metadata.len(),
             file: Some(file),
+            place: None,
             poll: POLL_HOT,
             content,
             carry: Vec::new(),
@@ -199,54 +203,62 @@ impl Generation {
         })
     }
 
-    /// A second descriptor of the same file, to start over after a truncation.
-    pub fn reopen(&self) -> io::Result<File> {
-        match &self.file {
-            Some(file) => file.try_clone(),
-            None => open(&self.path),
-        }
-    }
-
     /// Whether it has a descriptor.
     pub fn is_open(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Lets go of the descriptor. What it was is known, so that nothing else is taken for it when it is opened again.
+    /// Lets go of the descriptor. What the file was is known, so that nothing else is taken for it when it is opened again.
     pub fn close(&mut self) {
+        // The kernel knows its name by now, if it was renamed.
+        let name = self.file.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
+        self.place = name.and_then(|name| std::fs::read_link(name).ok());
         self.file = None;
         self.modified = (0, 0);
         self.carry.shrink_to_fit();
     }
 
-    /// Closes it where it can be opened again.
-    pub fn close_if_live(&mut self) {
-        if self.state == State::Live && self.unproven.is_none() {
+    /// Closes it if it can be opened again.
+    pub fn close_if_possible(&mut self) {
+        if self.links().is_some_and(|links| links > 0) {
             self.close();
         }
     }
 
     /// How large the file is now.
     pub fn current_size(&self) -> u64 {
-        self.file.as_ref().map_or(self.size, |file| file.metadata().map_or(self.size, |m| m.len()))
+        let looked = match &self.file {
+            Some(file) => file.metadata(),
+            None => std::fs::metadata(self.place()),
+        };
+        looked.map_or(self.size, |m| m.len())
     }
 
-    /// Opens it where it was. Answers whether it is still there.
+    /// Where it is when it is closed.
+    fn place(&self) -> &Path {
+        self.place.as_deref().unwrap_or(&self.path)
+    }
+
+    /// The file, opened again where it was; none if it is not there any more.
+    fn open_again(&self) -> io::Result<Option<File>> {
+        match open(self.place()) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+            Ok(file) => Ok((FileId::of(&file.metadata()?) == self.file_id).then_some(file)),
+        }
+    }
+
+    /// Opens it if it is closed. Answers whether it is still there.
     fn ensure_open(&mut self) -> io::Result<bool> {
-        if self.file.is_some() {
-            return Ok(true);
+        if self.file.is_none() {
+            self.file = self.open_again()?;
         }
-        let file = match open(&self.path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(false);
-            }
-            opened => opened?,
-        };
-        if FileId::of(&file.metadata()?) != self.file_id {
-            return Ok(false);
-        }
-        self.file = Some(file);
-        Ok(true)
+        Ok(self.file.is_some())
+    }
+
+    /// Gives its descriptor away, to who reads what the file holds now.
+    pub fn take_file(&mut self) -> Option<File> {
+        self.file.take()
     }
 
     /// Goes on in another file, which has all that was read of this one: it was copied, or saved anew.
@@ -268,12 +280,26 @@ impl Generation {
 
     /// Whether this file begins as another one does: it may be a copy of it, perhaps one that is still being made.
     pub fn may_be_copy_of(&self, other: &Generation) -> io::Result<bool> {
-        let Some(file) = &self.file else { return Ok(false) };
+        let opened;
+        let file = match &self.file {
+            Some(file) => file,
+            None => match self.open_again()? {
+                Some(file) => {
+                    opened = file;
+                    &opened
+                }
+                None => return Ok(false),
+            },
+        };
         if other.content.end() > 0 {
             return Ok(other.content.overlap(file, file.metadata()?.len())? != Overlap::None);
         }
         // Nothing was read of the other one yet; what it holds will be.
-        let (mine, its) = (first_bytes(file)?, first_bytes(&other.reopen()?)?);
+        let its = match &other.file {
+            Some(file) => first_bytes(file)?,
+            None => other.open_again()?.as_ref().map(first_bytes).transpose()?.unwrap_or_default(),
+        };
+        let mine = first_bytes(file)?;
         let length = mine.len().min(its.len());
         Ok(length > 0 && mine[..length] == its[..length])
     }
@@ -282,7 +308,7 @@ impl Generation {
     pub fn look(&mut self) -> Look {
         let looked = match &self.file {
             Some(file) => file.metadata(),
-            None => std::fs::metadata(&self.path),
+            None => std::fs::metadata(self.place()),
         };
         match looked {
             Ok(m) if FileId::of(&m) == self.file_id && m.len() == self.size && self.content.end() == self.size => {
@@ -351,6 +377,11 @@ impl Generation {
     /// Whether there is the beginning of a line.
     pub fn has_partial_line(&self) -> bool {
         !self.carry.is_empty()
+    }
+
+    /// How long that is.
+    pub fn partial_line_bytes(&self) -> u64 {
+        self.carry.len() as u64
     }
 
     /// Whether everything that was read is committed.
@@ -446,17 +477,19 @@ impl Generation {
     }
 
     /// The bytes before an offset, if they can still be had from the file that was read.
-    fn mark_before(&mut self, offset: u64) -> io::Result<Option<Vec<u8>>> {
+    fn mark_before(&self, offset: u64) -> io::Result<Option<Vec<u8>>> {
         if offset == self.content.end() {
             return Ok(Some(self.content.mark().to_vec()));
         }
-        if !self.ensure_open()? {
-            return Ok(None);
+        let mark_in = |file: &File| {
+            let mark = bytes_before(file, offset, MARK_BYTES)?;
+            // After the mark was read, so that it is known to be of the same content.
+            Ok(self.content.is_last_in(file)?.then_some(mark))
+        };
+        match &self.file {
+            Some(file) => mark_in(file),
+            None => self.open_again()?.as_ref().map_or(Ok(None), mark_in),
         }
-        let Some(file) = &self.file else { return Ok(None) };
-        let mark = bytes_before(file, offset, MARK_BYTES)?;
-        // After the mark was read, so that it is known to be of the same content.
-        Ok(self.content.is_last_in(file)?.then_some(mark))
     }
 
     fn was_truncated(&mut self, metadata: &Metadata, n: usize) -> io::Result<bool> {

@@ -52,7 +52,8 @@ impl Reader {
         new.sort_by_key(|(_, c)| c.metadata.modified().ok());
         let mut new: Vec<Candidate> = new.into_iter().map(|(_, candidate)| candidate).collect();
         if self.scanned {
-            self.find_missed(&rotated, &new, now);
+            self.find_missed(&rotated, now);
+            new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
         } else {
             self.warn_of_history(&new);
             self.resume(&mut new, now);
@@ -177,7 +178,8 @@ impl Reader {
     /// The first scan goes on where the last run left: files that are where they were, files that were renamed or copied meanwhile, and rotated
     /// files that came and went. A file's predecessors are adopted before it, so that a lane's lines keep their order.
     fn resume(&mut self, new: &mut Vec<Candidate>, now: Instant) {
-        if self.known.entries().next().is_none() {
+        let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
+        if entries.is_empty() {
             return;
         }
         let mut places = Places::default();
@@ -190,9 +192,8 @@ impl Reader {
             }
         }
         *new = rest;
-        let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
         entries.sort_by_key(|e| places.modified(place(e)));
-        for entry in &entries {
+        for entry in entries.iter().filter(|e| self.known.at(place(e)).is_some()).collect::<Vec<_>>() {
             self.resume_rotated(entry, &mut places, now);
         }
         self.find_come_and_gone(&entries, &mut places, now);
@@ -266,6 +267,10 @@ impl Reader {
             let seen = lanes.entry(PathBuf::from(&entry.path)).or_default();
             *seen = entry.seen.max(*seen);
         }
+        for generation in self.files.iter().filter(|g| g.state == State::Live) {
+            // Where the file is still there, none has come in its place.
+            lanes.remove(&generation.path);
+        }
         for (lane, seen) in lanes {
             let since = SystemTime::UNIX_EPOCH + Duration::from_secs(seen);
             let copies: Vec<&Entry> = entries.iter().filter(|e| Path::new(&e.path) == lane).collect();
@@ -280,11 +285,10 @@ impl Reader {
     }
 
     /// Files that came and were rotated between two scans, beside the ones whose rotation this scan saw.
-    fn find_missed(&mut self, rotated: &[PathBuf], new: &[Candidate], now: Instant) {
+    fn find_missed(&mut self, rotated: &[PathBuf], now: Instant) {
         for lane in rotated {
             let since = self.looked_at.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
-            let is_new = |s: &Sibling| s.created() >= since && !new.iter().any(|c| FileId::of(&c.metadata) == s.id);
-            let missed = rotated_siblings(lane).into_iter().filter(is_new);
+            let missed = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since);
             let is_copy = |s: &Sibling| {
                 let file = open(&s.path).and_then(|f| Ok((f.metadata()?.len(), f)));
                 file.is_ok_and(|(size, file)| {
@@ -337,9 +341,7 @@ impl Reader {
         // Whatever was known of an earlier file with this inode.
         self.known.remove(generation.file_id);
         self.files.insert(generation);
-        if self.files.has_too_many_open() {
-            self.files.update(id, Generation::close_if_live);
-        }
+        self.close_one_too_many(id);
         self.checkpoint_soon();
         Ok(())
     }

@@ -85,11 +85,23 @@ impl Reader {
             g.supersede(now);
         });
         self.dirty = true;
+        self.close_one_too_many(id);
+    }
+
+    /// Where there are more files than descriptors, each is opened for its turn only.
+    pub(super) fn close_one_too_many(&mut self, id: SourceId) {
+        if self.files.has_too_many_open() {
+            self.files.update(id, Generation::close_if_possible);
+        }
     }
 
     /// A file that was closed for being quiet is not at its path any more.
     pub(super) fn moved(&mut self, id: SourceId, now: Instant) {
-        self.gone(id, now);
+        if self.files.get(id).is_some_and(|g| g.state == State::Live) {
+            self.gone(id, now);
+        } else if self.find_closed(id) {
+            self.files.update(id, |g| g.wake(now));
+        }
     }
 
     /// Opens a closed file under the name that it has now. If it has none, it was deleted while it was closed, and that is the end of it.
@@ -129,8 +141,7 @@ impl Reader {
     pub(super) fn truncated(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
         let Some(old) = self.files.get(id) else { return };
         let (group, path, lane, state) = (old.group, old.path.clone(), old.lane, old.state);
-        let file = old.reopen();
-        match self.find_copy(old) {
+        let file = match self.find_copy(old) {
             Some((copy, file, Overlap::Whole)) => {
                 self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
                 tracing::info!(path = %path.display(), copy = %copy.path.display(), "a file was truncated; what is left of it is read from its copy");
@@ -138,8 +149,9 @@ impl Reader {
                 self.files.update(id, |g| {
                     g.state = State::Draining(now);
                     g.supersede(now);
-                    g.move_to(file)
-                });
+                    let original = g.take_file();
+                    g.move_to(file).map(|()| original)
+                })
             }
             Some((copy, file, _)) => {
                 self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
@@ -147,7 +159,7 @@ impl Reader {
                 self.take_over(&copy);
                 self.flush(ch, id, permit);
                 self.know_copy(&copy, &file);
-                self.end_truncated(id);
+                self.end_truncated(id)
             }
             None => {
                 self.metrics.rotations.with_label_values(&["truncate"]).inc();
@@ -155,22 +167,25 @@ impl Reader {
                 tracing::warn!(path = %path.display(), unread, "a file was truncated and is read from its beginning; bytes that were unread at the last look are gone, since no copy of it lies beside it");
                 self.give_up(id, "truncated", unread);
                 self.flush(ch, id, permit);
-                self.end_truncated(id);
+                self.end_truncated(id)
             }
-        }
+        };
+        let Some(Ok(Some(file))) = file else { return };
         let lane = self.files.lane_path(lane).unwrap_or_else(|| path.clone());
         let again = Adoption { group, path, lane, offset: 0, tag: self.rng.u64(..), state, unproven: false };
-        if let Err(error) = file.and_then(|file| self.add(again, file, now)) {
+        self.close_one_too_many(id);
+        if let Err(error) = self.add(again, file, now) {
             tracing::warn!(%error, "a truncated file cannot be read again; the next scan opens it anew");
         }
     }
 
-    fn end_truncated(&mut self, id: SourceId) {
+    fn end_truncated(&mut self, id: SourceId) -> Option<std::io::Result<Option<File>>> {
         self.files.update(id, |g| {
             g.state = State::Done;
             // What it was is gone: no checkpoint can describe it any more.
             g.replaced = true;
-        });
+            Ok(g.take_file())
+        })
     }
 
     /// The copy that a rotator made of a file before it truncated it: the newest file beside it with the same content.
@@ -208,22 +223,22 @@ impl Reader {
     /// Lets go of rotated files that are read to their end and have not grown for a while, and of deleted ones that nobody will ever have
     /// read.
     pub(super) fn retire(&mut self, ch: &mut Channels, now: Instant) {
-        let wait_is_over = |g: &Generation| {
-            let max_wait = self.groups[g.group].deleted_max_wait;
-            g.deleted_at.is_some_and(|at| now >= at + max_wait)
-        };
         let over = |g: &&Generation| {
             let ended = !g.may_grow(self.groups[g.group].rotate_wait);
-            matches!(g.state, State::Draining(_)) && (ended || wait_is_over(g))
+            matches!(g.state, State::Draining(_)) && (ended || self.wait_is_over(g, now))
         };
         let over: Vec<SourceId> = self.files.closing().filter(over).map(|g| g.id).collect();
         for id in over {
             let Some(generation) = self.files.get(id) else { continue };
             if generation.has_partial_line() {
-                let Ok(permit) = self.room(ch) else { return };
-                self.flush(ch, id, permit);
+                match self.room(ch) {
+                    Ok(permit) => self.flush(ch, id, permit),
+                    // There is no room for it, and there will not be any in time.
+                    Err(_) if self.wait_is_over(generation, now) => {}
+                    Err(_) => return,
+                }
             }
-            let unread = self.files.get(id).map_or(0, Generation::backlog);
+            let unread = self.files.get(id).map_or(0, |g| g.backlog() + g.partial_line_bytes());
             if unread > 0 {
                 self.give_up(id, "deleted", unread);
             }
@@ -232,17 +247,21 @@ impl Reader {
         let done: Vec<SourceId> = self.files.closing().filter(|g| g.state == State::Done).map(|g| g.id).collect();
         for id in done {
             // A deleted file takes its space for as long as it is open, and no checkpoint needs it.
-            let committed = self.files.update(id, |g| {
-                if g.links() == Some(0) {
-                    g.replaced = true;
-                    g.close();
-                }
-                g.is_committed()
+            let is_over = self.files.update(id, |g| {
+                let is_deleted = g.links() == Some(0);
+                g.replaced |= is_deleted;
+                is_deleted || g.is_committed()
             });
-            if committed == Some(true) {
+            if is_over == Some(true) {
                 self.forget(id);
             }
         }
+    }
+
+    /// Whether a deleted file has been held for as long as it may be.
+    fn wait_is_over(&self, generation: &Generation, now: Instant) -> bool {
+        let max_wait = self.groups[generation.group].deleted_max_wait;
+        generation.deleted_at.is_some_and(|at| now >= at + max_wait)
     }
 
     fn forget(&mut self, id: SourceId) {

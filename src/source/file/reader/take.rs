@@ -165,9 +165,7 @@ impl Reader {
             }
             return None;
         }
-        if self.files.has_too_many_open() {
-            self.files.update(id, Generation::close_if_live);
-        }
+        self.close_one_too_many(id);
         None
     }
 
@@ -178,9 +176,7 @@ impl Reader {
         if generation.has_partial_line() && !timeout.is_zero() && now >= generation.grew_at + timeout {
             self.flush(ch, id, permit);
         }
-        if self.files.has_too_many_open() {
-            self.files.update(id, Generation::close_if_live);
-        }
+        self.close_one_too_many(id);
         if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
             self.files.make_quiet(id);
         }
