@@ -1,7 +1,8 @@
 //! A model of the real file reader: seeded scripts of writes, rotations, stops and kills on a real file system, with a sender that stalls and
 //! settles late, held against what must arrive, what may be lost, and what may come twice. The line and the stream are tested elsewhere.
 //!
-//! `KINETAIL_TAIL_SCRIPTS=n` runs so many scripts, `KINETAIL_TAIL_SEED=n` one seed, whose script it prints (`--nocapture`).
+//! `KINETAIL_TAIL_SCRIPTS=n` runs so many scripts, `KINETAIL_TAIL_SEED=n` one seed, whose script it prints (`--nocapture`), and with
+//! `KINETAIL_TAIL_STEPS=0,3,7` only these steps of it; `KINETAIL_TAIL_TIMES=n` does that so often.
 //! `KINETAIL_TAIL_KINDS=all`, or a list of names, switches kinds on. `KINETAIL_TAIL_DEADLINE=s` gives up sooner on what never comes, and
 //! `KINETAIL_TAIL_SHRINK=s` limits the time for finding a shorter script.
 
@@ -16,7 +17,7 @@ mod run;
 #[path = "tail/script.rs"]
 mod script;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -94,25 +95,37 @@ fn kinds() -> Vec<Kind> {
     }
 }
 
-/// Runs the seeds side by side, up to the first failure.
-fn run_all(seeds: std::ops::Range<u64>, options: &Options<'_>) -> (Vec<Outcome>, Option<(Script, Failure)>) {
-    let next = AtomicU64::new(seeds.start);
+/// What is to be run.
+fn scripts(kinds: &[Kind]) -> Vec<Script> {
+    let Some(seed) = setting("KINETAIL_TAIL_SEED") else {
+        let count = setting("KINETAIL_TAIL_SCRIPTS").unwrap_or(SCRIPTS);
+        return (0..count).map(|seed| Script::draw(seed, kinds)).collect();
+    };
+    let mut script = Script::draw(seed, kinds);
+    if let Ok(list) = std::env::var("KINETAIL_TAIL_STEPS") {
+        let numbers: Vec<usize> = list.split(',').filter_map(|n| n.trim().parse().ok()).collect();
+        script.steps.retain(|step| numbers.contains(&step.number));
+    }
+    say(&script.to_string());
+    let times = setting("KINETAIL_TAIL_TIMES").unwrap_or(1);
+    (0..times).map(|_| script.clone()).collect()
+}
+
+/// Runs scripts side by side, up to the first failure.
+fn run_all(scripts: &[Script], options: &Options<'_>) -> (Vec<Outcome>, Option<(Script, Failure)>) {
+    let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let (results, collected) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             let results = results.clone();
-            let (next, failed, seeds) = (&next, &failed, &seeds);
+            let (next, failed) = (&next, &failed);
             scope.spawn(move || {
                 while !failed.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if !seeds.contains(&seed) {
-                        break;
-                    }
-                    let script = Script::draw(seed, options.kinds);
-                    let result = run::run(&script, options);
+                    let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    let result = run::run(script, options);
                     failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    results.send((script, result)).expect("the results are awaited");
+                    results.send((script.clone(), result)).expect("the results are awaited");
                 }
             });
         }
@@ -156,21 +169,15 @@ fn what_is_written_arrives_once_and_in_order() {
     let kinds = kinds();
     let deadline = setting("KINETAIL_TAIL_DEADLINE").map_or(DEADLINE, Duration::from_secs);
     let options = Options { kinds: &kinds, deadline };
-    let seeds = match setting("KINETAIL_TAIL_SEED") {
-        Some(seed) => {
-            say(&Script::draw(seed, &kinds).to_string());
-            seed..seed + 1
-        }
-        None => 0..setting("KINETAIL_TAIL_SCRIPTS").unwrap_or(SCRIPTS),
-    };
     let began = Instant::now();
-    let (good, bad) = run_all(seeds, &options);
+    let scripts = scripts(&kinds);
+    let (good, bad) = run_all(&scripts, &options);
     if let Some((script, failure)) = bad {
         let seed = script.seed;
         say(&format!("seed {seed}: {}\n{script}\n{}", failure.what, failure.trace.join("\n")));
         let (script, failure) = shrink(script, failure, &kinds);
         panic!(
-            "a promise is broken at seed {seed}: {}\n\nthe shortest script found that breaks one:\n{script}\nwhat was done:\n  {}\n\nreplay it with KINETAIL_TAIL_SEED={seed}",
+            "a promise is broken at seed {seed}: {}\n\nthe shortest script found that breaks one:\n{script}\nwhat was done:\n  {}",
             failure.what,
             failure.trace.join("\n  "),
         );

@@ -74,7 +74,10 @@ impl Delivery {
         let mut pieces = Vec::new();
         let mut at = batch.start;
         for event in &batch.events {
-            pieces.push(Piece { text: Some(batch.bytes(event).to_vec()), spans: vec![(at, event.span_end)] });
+            // Raw lines keep the carriage return before their newline; the model's have none.
+            let text = batch.bytes(event);
+            let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
+            pieces.push(Piece { text: Some(text), spans: vec![(at, event.span_end)] });
             at = event.span_end;
         }
         if let Some(rest) = batch.rest() {

@@ -58,6 +58,8 @@ pub(crate) struct Log {
     link: Option<PathBuf>,
     /// A file of it had two names.
     linked: bool,
+    /// A file of it lost its name before an agent had opened it.
+    unseen: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,11 @@ pub(crate) struct Generation {
     pub(crate) known: bool,
     /// Nobody can read it any more, or need.
     hopeless: bool,
+}
+
+/// Repeats a line's name to a length: wherever a file is looked at, it is like no other.
+fn lengthen(text: &mut Vec<u8>, name: &str, by: usize) {
+    text.extend(name.bytes().cycle().take(by));
 }
 
 /// Everything on disk, and what is expected of it.
@@ -146,6 +153,7 @@ impl Disk {
                 generations: 0,
                 link: None,
                 linked: false,
+                unseen: false,
             });
             disk.create(index, rng);
         }
@@ -260,7 +268,7 @@ impl Disk {
     pub(crate) fn is_ordered(&self, log: usize) -> bool {
         let log = &self.logs[log];
         let one_lane = matches!(log.layout, Layout::Narrow | Layout::Symlink) && !log.linked;
-        one_lane || self.runs <= 1 || self.on(Kind::OrderAfterRestart)
+        one_lane || (self.runs <= 1 && !log.unseen) || self.on(Kind::OrderAfterRestart)
     }
 
     /// The committed ends that a checkpoint has to come to: inode, offset, and the lines that are certain then.
@@ -311,7 +319,7 @@ impl Disk {
             _ => rng.usize(..160),
         };
         let mut text = format!("{name:.<NAME_ROOM$}").into_bytes();
-        text.extend(std::iter::repeat_n(b'x', length));
+        lengthen(&mut text, &name, length);
         text
     }
 
@@ -582,6 +590,7 @@ impl Disk {
         let (from, to) = (self.logs[log].path.clone(), self.old_name(log, false));
         self.rename(&from, &to);
         self.note(format!("log {log}: renamed to {}", to.display()));
+        self.logs[log].unseen |= !self.generations[id].held;
         self.logs[log].olds.push(Old { path: to, generation: id, copy: false, compressed: false });
         self.logs[log].absent = true;
         self.reconsider(id);
@@ -641,8 +650,9 @@ impl Disk {
             let room = usize::try_from(size - self.generations[id].size).expect("fits");
             if exactly && (NAME_ROOM + 1..50_000).contains(&room) {
                 let mut text = self.text(log, rng);
+                let name = String::from_utf8_lossy(&text[..NAME_ROOM]).trim_end_matches('.').to_owned();
                 text.truncate(NAME_ROOM);
-                text.resize(room - 1, b'y');
+                lengthen(&mut text, &name, room - 1 - NAME_ROOM);
                 self.append(log, &text);
                 self.append(log, b"\n");
                 self.add_line(log, text, true, true);

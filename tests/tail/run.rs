@@ -122,8 +122,8 @@ struct Driver {
 
 impl Driver {
     async fn play(&mut self, script: &Script) -> Result<(), String> {
-        for (index, step) in script.steps.iter().enumerate() {
-            self.disk.trace.push(format!("step {index}: {:?} log {}", step.act, step.log));
+        for step in &script.steps {
+            self.disk.trace.push(format!("step {}: {:?} log {}", step.number, step.act, step.log));
             self.step(*step).await?;
             self.absorb().await?;
         }
@@ -131,7 +131,7 @@ impl Driver {
         self.end().await
     }
 
-    async fn step(&mut self, Step { act, log, seed }: Step) -> Result<(), String> {
+    async fn step(&mut self, Step { act, log, seed, .. }: Step) -> Result<(), String> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let rng = &mut rng;
         match act {
@@ -229,6 +229,7 @@ impl Driver {
 
     fn start(&mut self) -> Result<(), String> {
         if self.agent.is_none() {
+            self.disk.trace.push("the agent starts".to_owned());
             self.agent = Some(Agent::start(&self.settings)?);
             self.disk.up = true;
             self.disk.runs += 1;
@@ -277,6 +278,8 @@ impl Driver {
     }
 
     fn gone(&mut self, known: Option<&[Known]>) {
+        let count = known.map(<[Known]>::len);
+        self.disk.trace.push(format!("the agent ended; {} pieces unsettled, {count:?} files in the checkpoint", self.pending.len()));
         let inodes = |known: &[Known]| known.iter().filter(|k| k.has_head).map(|k| k.inode).collect::<Vec<_>>();
         self.disk.went_down(known.map(inodes).as_deref());
         self.sources.clear();
@@ -333,6 +336,12 @@ impl Driver {
             return Err(format!("the spans of a batch {start}..{end} of source {source} do not tile it: {spans:?}"));
         }
         let memory = Rc::new(memory);
+        let texts: Vec<&[u8]> = pieces.iter().filter_map(|p| p.text.as_deref()).collect();
+        if let [first, .., last] | [first @ last] = texts[..] {
+            let (first, last) = (shown(first), shown(last));
+            let from_to = format!("{start}..{end}: {} events, {first} to {last}", texts.len());
+            self.disk.trace.push(format!("    source {source} delivers {from_to}"));
+        }
         let (next, _) = self.sources.entry(source).or_insert((start, Vec::new()));
         if *next != start {
             return Err(format!("a batch of source {source} begins at {start}, and the one before ended at {next}"));

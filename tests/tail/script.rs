@@ -126,6 +126,8 @@ impl Act {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
+    /// Its place in the script that the seed draws.
+    pub(crate) number: usize,
     pub(crate) act: Act,
     pub(crate) log: usize,
     /// Decides everything else, so that a step stays what it is when others are taken away.
@@ -175,7 +177,7 @@ impl Script {
         let mut steps = Vec::new();
         let mut up = false;
         if rng.u8(..4) > 0 {
-            steps.push(Step { act: Act::Start, log: 0, seed: rng.u64(..) });
+            steps.push(Step { number: 0, act: Act::Start, log: 0, seed: rng.u64(..) });
             up = true;
         }
         for _ in 0..rng.usize(20..41) {
@@ -190,7 +192,7 @@ impl Script {
             if !act.kind().is_none_or(on) {
                 continue;
             }
-            steps.push(Step { act, log, seed: rng.u64(..) });
+            steps.push(Step { number: steps.len(), act, log, seed: rng.u64(..) });
         }
         Self { seed, long_wait, memory_limit, layouts, steps }
     }
@@ -264,9 +266,10 @@ impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wait = if self.long_wait { "long" } else { "short" };
         writeln!(f, "seed {}: logs {:?}, {wait} rotate_wait, memory {}", self.seed, self.layouts, self.memory_limit)?;
-        for (index, Step { act, log, seed }) in self.steps.iter().enumerate() {
-            writeln!(f, "  {index:2} {act:?} log {log} (seed {seed})")?;
+        for Step { number, act, log, .. } in &self.steps {
+            writeln!(f, "  {number:2} {act:?} log {log}")?;
         }
-        Ok(())
+        let numbers: Vec<String> = self.steps.iter().map(|step| step.number.to_string()).collect();
+        write!(f, "replay it with KINETAIL_TAIL_SEED={} KINETAIL_TAIL_STEPS={}", self.seed, numbers.join(","))
     }
 }
