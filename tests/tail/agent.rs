@@ -1,7 +1,7 @@
 //! The agent of the model: the real reader on a thread of its own, and the ends of its channels that the sender and the writer of checkpoints
 //! would hold. The only file of this test that names the crate's types; it decides nothing and checks nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -12,6 +12,7 @@ use kinetail::event::{Batch, SourceId, Span};
 use kinetail::kinesis::{Spare, Status};
 use kinetail::metrics::Metrics;
 use kinetail::source::file::Group;
+use kinetail::source::file::identity::{self, FileId};
 use kinetail::source::file::reader::{Channels, Reader};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -89,20 +90,35 @@ impl Delivery {
 }
 
 /// A file that the checkpoint knows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
-    pub(crate) inode: (u64, u64),
-    pub(crate) offset: u64,
-    /// Some of its bytes were seen, so that it can be told from another.
-    pub(crate) has_head: bool,
+#[derive(Debug)]
+pub(crate) struct Known(Entry);
+
+impl Known {
+    pub(crate) fn inode(&self) -> (u64, u64) {
+        (self.0.dev, self.0.ino)
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.0.offset
+    }
+
+    /// Whether the file at this path is the one, and can be told from another.
+    pub(crate) fn is(&self, path: &Path) -> bool {
+        let look = || -> std::io::Result<bool> {
+            let file = std::fs::File::open(path)?;
+            let metadata = file.metadata()?;
+            let id = FileId::of(&metadata);
+            Ok((id.dev, id.ino) == self.inode() && identity::has_content(&file, metadata.len(), &self.0)?)
+        };
+        self.0.head_len > 0 && look().expect("a file of the model")
+    }
 }
 
 /// What a state directory holds; nothing before the first checkpoint.
 fn known(state: &StateDir) -> Result<Option<Vec<Known>>, String> {
-    let of = |e: &Entry| Known { inode: (e.dev, e.ino), offset: e.offset, has_head: e.head_len > 0 };
     match state.load() {
         Ok(Found::Nothing) => Ok(None),
-        Ok(Found::Entries(entries)) => Ok(Some(entries.iter().map(of).collect())),
+        Ok(Found::Entries(entries)) => Ok(Some(entries.into_iter().map(Known).collect())),
         Ok(Found::Corrupt { why, .. }) => Err(format!("the checkpoint is corrupt: {why}")),
         Err(error) => Err(error.to_string()),
     }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::agent::Known;
 use crate::oracle::{GenId, Line, Oracle};
 use crate::script::{Kind, Layout};
 
@@ -248,15 +249,16 @@ impl Disk {
         }
     }
 
-    /// No agent runs any more; `known` says which inodes the checkpoint knows.
-    pub(crate) fn went_down(&mut self, known: Option<&[(u64, u64)]>) {
+    /// No agent runs any more; `known` is what the checkpoint knows.
+    pub(crate) fn went_down(&mut self, known: Option<&[Known]>) {
         self.up = false;
         self.has_checkpoint = known.is_some();
         for id in 0..self.generations.len() {
             let kept = self.on(Kind::CopyTailKill) && self.generations[id].held;
             let generation = &mut self.generations[id];
             generation.held = false;
-            generation.known = known.is_some_and(|known| known.contains(&generation.inode));
+            let is = |path: &PathBuf| known.is_some_and(|known| known.iter().any(|k| k.is(path)));
+            generation.known = generation.names.first().is_some_and(is);
             if generation.gone && !kept {
                 self.give_up(id);
             }
@@ -611,14 +613,19 @@ impl Disk {
         let Some(id) = self.current(log) else { return 0 };
         let sibling = self.logs[log].layout == Layout::Narrow;
         let kept = copy && sibling && self.on(if self.up { Kind::CopyTailUp } else { Kind::CopyTailDown });
-        self.cut_part(log, kept);
+        let between = copy && rng.u8(..3) == 0;
+        if between {
+            self.finish_part(log);
+        } else {
+            self.cut_part(log, kept);
+        }
         let path = self.logs[log].path.clone();
         if copy {
             let to = self.old_name(log, true);
             fs::copy(&path, &to).expect("a copy");
             self.generations[id].copy = Some(to.clone());
             let forgivable = self.generations[id].lines.len();
-            if rng.u8(..3) == 0 {
+            if between {
                 self.write(log, 2, rng);
             }
             let lost: Vec<usize> = self.generations[id].lines[forgivable..].to_vec();
@@ -646,6 +653,7 @@ impl Disk {
     /// The file grows to at least, or exactly, a size.
     pub(crate) fn regrow(&mut self, log: usize, size: u64, exactly: bool, rng: &mut fastrand::Rng) {
         let Some(id) = self.current(log) else { return };
+        let told = self.trace.len();
         while self.generations[id].size < size {
             let room = usize::try_from(size - self.generations[id].size).expect("fits");
             if exactly && (NAME_ROOM + 1..50_000).contains(&room) {
@@ -660,6 +668,7 @@ impl Disk {
                 self.write(log, 2, rng);
             }
         }
+        self.trace.truncate(told);
         self.note(format!("log {log}: grown to {}", self.generations[id].size));
     }
 

@@ -92,8 +92,16 @@ impl Oracle {
             return;
         }
         self.lines[index].may_lose = true;
-        self.stats.entry(self.lines[index].text.clone()).or_default().may_lose += 1;
+        let stat = self.stats.entry(self.lines[index].text.clone()).or_default();
+        stat.may_lose += 1;
+        let equal = stat.lines.clone();
         self.missing.remove(&index);
+        // Of equal lines nobody knows which of them came.
+        for other in equal {
+            if self.is_settled(other) {
+                self.missing.remove(&other);
+            }
+        }
     }
 
     /// The same for all lines of a generation.

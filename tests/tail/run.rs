@@ -280,8 +280,7 @@ impl Driver {
     fn gone(&mut self, known: Option<&[Known]>) {
         let count = known.map(<[Known]>::len);
         self.disk.trace.push(format!("the agent ended; {} pieces unsettled, {count:?} files in the checkpoint", self.pending.len()));
-        let inodes = |known: &[Known]| known.iter().filter(|k| k.has_head).map(|k| k.inode).collect::<Vec<_>>();
-        self.disk.went_down(known.map(inodes).as_deref());
+        self.disk.went_down(known);
         self.sources.clear();
         self.pending.clear();
     }
@@ -443,7 +442,7 @@ impl Driver {
         let deadline = Instant::now() + self.deadline;
         while let Some(agent) = &mut self.agent {
             let known = agent.known()?.unwrap_or_default();
-            let has = |inode, end| known.iter().any(|k| k.inode == inode && k.offset >= end);
+            let has = |inode, end| known.iter().any(|k| k.inode() == inode && k.offset() >= end);
             let Some(open) = wanted.iter().find(|(inode, end, _)| !has(*inode, *end)) else { break };
             if Instant::now() > deadline {
                 return Err(format!("{open:?} (inode, offset, generation) is settled and never committed: {known:?}"));
