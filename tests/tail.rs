@@ -46,6 +46,7 @@ const KINDS: &[Kind] = &[
 
 /// Kinds that the reader does not know yet.
 const LATER: &[Kind] = &[
+    Kind::EqualHead,
     Kind::CopyTailUp,
     Kind::CopyTailDown,
     Kind::CopyTailKill,
@@ -61,7 +62,7 @@ const SCRIPTS: u64 = 1000;
 /// Scripts that run side by side. They wait most of the time; a user has 128 inotify instances, and a reader takes one.
 const WORKERS: usize = 40;
 /// Far longer than anything takes on a machine that is busy with other things.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// How long a shorter script is looked for, and what is taken for "never" meanwhile.
 const SHRINK: Duration = Duration::from_secs(90);
 const SHRINK_DEADLINE: Duration = Duration::from_secs(4);
@@ -85,12 +86,12 @@ fn kinds() -> Vec<Kind> {
         Err(_) => KINDS.to_vec(),
         Ok(names) if names == "all" => all().collect(),
         Ok(names) => {
-            let named = |name: &str| {
+            let of_name = |name: &str| {
                 let kind = all().find(|kind| format!("{kind:?}") == name.trim_start_matches('+'));
                 kind.unwrap_or_else(|| panic!("KINETAIL_TAIL_KINDS: there is no kind {name:?}"))
             };
             let basic = names.starts_with('+').then_some(KINDS).into_iter().flatten().copied();
-            basic.chain(names.split(',').map(named)).collect()
+            basic.chain(names.split(',').map(of_name)).collect()
         }
     }
 }

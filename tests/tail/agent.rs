@@ -36,8 +36,8 @@ impl Settings {
     fn config(&self) -> Config {
         let globs: Vec<String> = self.globs.iter().map(|glob| format!("{glob:?}")).collect();
         let text = format!(
-            "state_dir: {:?}\nmemory_limit: {}\nkinesis: {{ stream: model, partition_key: source }}\nsources:\n  - paths: [{}]\n    parse: raw\n    start_at: beginning\n    rotate_wait: {}\n",
-            self.state_dir,
+            "state_dir: {}\nmemory_limit: {}\nkinesis: {{ stream: model, partition_key: source }}\nsources:\n  - paths: [{}]\n    parse: raw\n    start_at: beginning\n    rotate_wait: {}\n",
+            self.state_dir.display(),
             self.memory_limit,
             globs.join(", "),
             self.rotate_wait,

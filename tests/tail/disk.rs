@@ -45,6 +45,7 @@ struct Old {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a log")]
 pub(crate) struct Log {
     layout: Layout,
     name: String,
@@ -64,6 +65,7 @@ pub(crate) struct Log {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a generation")]
 pub(crate) struct Generation {
     log: usize,
     ordinal: usize,
@@ -110,7 +112,7 @@ pub(crate) struct Disk {
 
 /// How a disk is laid out.
 #[derive(Debug)]
-pub(crate) struct Layouts<'a> {
+pub(crate) struct Plan<'a> {
     pub(crate) root: &'a Path,
     pub(crate) layouts: &'a [Layout],
     pub(crate) kinds: &'a [Kind],
@@ -118,7 +120,7 @@ pub(crate) struct Layouts<'a> {
 }
 
 impl Disk {
-    pub(crate) fn new(config: &Layouts<'_>, rng: &mut fastrand::Rng) -> Self {
+    pub(crate) fn new(config: &Plan<'_>, rng: &mut fastrand::Rng) -> Self {
         let mut disk = Self {
             root: config.root.to_owned(),
             kinds: config.kinds.to_vec(),
@@ -220,9 +222,7 @@ impl Disk {
         }
         let has_name = !generation.names.is_empty();
         match layout {
-            Layout::Narrow => {
-                has_name && (generation.known || (self.on(Kind::UnseenDown) && self.has_checkpoint))
-            }
+            Layout::Narrow => has_name && (generation.known || (self.on(Kind::UnseenDown) && self.has_checkpoint)),
             Layout::Symlink => has_name && generation.known && self.on(Kind::SymlinkDown),
             Layout::Wide | Layout::Deep => false,
         }
@@ -357,9 +357,9 @@ impl Disk {
     }
 
     /// The same text in two logs, or at the start of a file.
-    pub(crate) fn write_equal(&mut self, log: usize, long: bool) {
+    pub(crate) fn write_equal(&mut self, log: usize, wide: bool) {
         self.finish_part(log);
-        let text = if long { "=".repeat(400) } else { "= started =".to_owned() };
+        let text = if wide && self.on(Kind::EqualHead) { "=".repeat(400) } else { "= started =".to_owned() };
         self.append(log, text.as_bytes());
         self.append(log, b"\n");
         self.add_line(log, text.into_bytes(), true, false);
@@ -533,9 +533,8 @@ impl Disk {
         let (layout, name, dated) = (this.layout, this.name.clone(), this.dated);
         let directory = match layout {
             Layout::Narrow => "n",
-            Layout::Wide if copy => "copies",
+            Layout::Wide | Layout::Deep if copy => "copies",
             Layout::Wide => "w",
-            Layout::Deep if copy => "copies",
             Layout::Deep => return self.root.join(format!("deep/sub{}/{name}-{number}.log", number % 2)),
             Layout::Symlink => "copies",
         };

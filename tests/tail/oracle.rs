@@ -220,7 +220,11 @@ impl Oracle {
     pub(crate) fn missing(&self) -> String {
         let name = |&index: &usize| {
             let line = &self.lines[index];
-            let delivered = if self.stat(index).delivered > 0 { "delivered, but not settled, and never again" } else { "never delivered" };
+            let delivered = if self.stat(index).delivered > 0 {
+                "delivered, but not settled, and never again"
+            } else {
+                "never delivered"
+            };
             format!("  {} (generation {:?} of log {}): {delivered}", shown(&line.text), line.place, line.log)
         };
         let mut list: Vec<String> = self.missing.iter().take(MAX_LISTED).map(name).collect();

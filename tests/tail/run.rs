@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::agent::{Agent, Delivery, Known, Memory, Range, Settings};
-use crate::disk::{Disk, Layouts};
+use crate::disk::{Disk, Plan};
 use crate::oracle::shown;
 use crate::script::{Act, Kind, Script, Step};
 
@@ -43,13 +43,8 @@ pub(crate) struct Options<'a> {
 pub(crate) fn run(script: &Script, options: &Options<'_>) -> Result<Outcome, Failure> {
     let logs = tempfile::tempdir().expect("a directory");
     let state = memory_backed().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a directory");
-    let layouts = Layouts {
-        root: logs.path(),
-        layouts: &script.layouts,
-        kinds: options.kinds,
-        long_wait: script.long_wait,
-    };
-    let disk = Disk::new(&layouts, &mut fastrand::Rng::with_seed(script.seed));
+    let plan = Plan { root: logs.path(), layouts: &script.layouts, kinds: options.kinds, long_wait: script.long_wait };
+    let disk = Disk::new(&plan, &mut fastrand::Rng::with_seed(script.seed));
     let settings = Settings {
         state_dir: state.path().join("state"),
         globs: disk.globs(),
@@ -102,6 +97,7 @@ struct Sent {
     settled: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent moods of a sender")]
 struct Driver {
     disk: Disk,
     settings: Settings,
@@ -175,11 +171,7 @@ impl Driver {
             }
             Act::HoldCheckpoints => self.held = true,
             Act::WriteCheckpoints => self.held = false,
-            Act::Await if self.agent.is_some() && !self.stalled && !self.disk.oracle.caught_up() => {
-                if self.pending.is_empty() {
-                    self.take("anything").await?;
-                }
-            }
+            Act::Await if self.is_something_to_come() => self.take("anything").await?,
             Act::Sync => self.sync().await?,
             Act::Commit => self.commit().await?,
             Act::Stop => self.stop(false, rng).await?,
@@ -189,6 +181,10 @@ impl Driver {
             _ => {}
         }
         Ok(())
+    }
+
+    fn is_something_to_come(&self) -> bool {
+        self.agent.is_some() && !self.stalled && self.pending.is_empty() && !self.disk.oracle.caught_up()
     }
 
     async fn rotate(&mut self, act: Act, log: usize, rng: &mut fastrand::Rng) -> Result<(), String> {
@@ -253,11 +249,18 @@ impl Driver {
         self.stopping = true;
         self.held = false;
         let early = early && !self.disk.has_partial();
-        while !early || rng.u8(..3) > 0 {
+        loop {
             if !early {
                 self.settle(usize::MAX, rng).await;
+            } else if rng.u8(..3) == 0 {
+                break;
             }
-            let Some(delivery) = self.next("the end of the reader").await? else { break };
+            // What is not settled may fill the memory: the reader does not end then, and is not waited for.
+            let next = match &mut self.agent {
+                Some(agent) if !self.pending.is_empty() => agent.try_next(),
+                _ => self.next("the end of the reader").await?,
+            };
+            let Some(delivery) = next else { break };
             self.take_in(delivery)?;
         }
         let left = if early { rng.usize(..=self.pending.len()) } else { usize::MAX };
@@ -279,7 +282,10 @@ impl Driver {
 
     fn gone(&mut self, known: Option<&[Known]>) {
         let count = known.map(<[Known]>::len);
-        self.disk.trace.push(format!("the agent ended; {} pieces unsettled, {count:?} files in the checkpoint", self.pending.len()));
+        self.disk.trace.push(format!(
+            "the agent ended; {} pieces unsettled, {count:?} files in the checkpoint",
+            self.pending.len()
+        ));
         self.disk.went_down(known);
         self.sources.clear();
         self.pending.clear();
@@ -331,7 +337,8 @@ impl Driver {
         let mut spans: Vec<Range> = pieces.iter().flat_map(|p| p.spans.iter().copied()).collect();
         spans.sort_unstable();
         let tiles = spans.first().is_none_or(|s| s.0 == start) && spans.last().is_none_or(|s| s.1 == end);
-        if !tiles || spans.is_empty() || spans.windows(2).any(|w| w[0].1 != w[1].0) || spans.iter().any(|s| s.0 >= s.1) {
+        if !tiles || spans.is_empty() || spans.windows(2).any(|w| w[0].1 != w[1].0) || spans.iter().any(|s| s.0 >= s.1)
+        {
             return Err(format!("the spans of a batch {start}..{end} of source {source} do not tile it: {spans:?}"));
         }
         let memory = Rc::new(memory);

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Reuse,
     /// Files begin with the same line, and hold equal lines.
     Equal,
+    /// The equal lines are longer than what a reader compares of a file's beginning.
+    EqualHead,
     /// The last line of a rotated file has no newline.
     Unterminated,
     /// What a copy holds and the agent had not read when the file was truncated is read from the copy; with the agent up ...
