@@ -10,6 +10,8 @@ without --kill. Not counted as lost, but named:
 - copytruncate: what was written between the end of the copy and the cut (it is in no file; what of it was read is sent);
 - delete with --kill: lines of a file that was unlinked while no agent had it open, and of one that was unlinked so shortly
   before the agent was killed that it cannot have been done with it. Nobody could read those afterwards.
+
+With --down, whole files come and go in the other modes, too; use --glob 'app.log*' then, or they are lost as documented.
 """
 
 import argparse
@@ -76,6 +78,7 @@ class Storm:
     work: Path
     logs: Path = None
     kill: bool = False
+    down_s: float = 0  # after a kill it stays away for up to so long
     rate: float = 50_000
     seconds: float = 60
     rotate_mb: float = 5
@@ -107,18 +110,22 @@ def settings(storm, endpoint):
 class Killer:
     """Ends the agent every 1 to 4 s, and notes when none was up."""
 
-    def __init__(self, seed):
-        self.rng, self.down = random.Random(seed), []
+    def __init__(self, seed, down_s):
+        self.rng, self.down, self.down_s, self.again = random.Random(seed), [], down_s, None
         self.next = time.monotonic() + self.rng.uniform(1, 4)
 
-    def look(self, storm, meter, start):
-        if self.down and self.down[-1][1] is None:
+    def look(self, storm, meter, start, finish=False):
+        if self.again is not None:
+            if finish or time.monotonic() >= self.again:
+                self.again = None
+                start()
+        elif self.down and self.down[-1][1] is None:
             # Down until it answers: only then has it looked at the directory for sure.
             if storm.agent.get("/livez")[0] == 200:
                 self.down[-1][1] = time.monotonic()
             elif storm.agent.proc.poll() is not None:
                 storm.agent.ended()
-        if time.monotonic() < self.next:
+        if finish or time.monotonic() < self.next:
             return
         meter.sample()
         killed = time.monotonic()
@@ -126,8 +133,8 @@ class Killer:
         if self.down and self.down[-1][1] is None:
             self.down[-1][1] = killed
         self.down.append([killed, None])
-        start()
-        self.next = time.monotonic() + self.rng.uniform(1, 4)
+        self.again = killed + self.rng.uniform(0, self.down_s)
+        self.next = self.again + self.rng.uniform(1, 4)
 
 
 def write_command(storm, events):
@@ -155,7 +162,7 @@ def run(storm):
             storm.first(storm)
         storm.writer = subprocess.Popen(write_command(storm, events), stdout=subprocess.PIPE, preexec_fn=common.die_with_parent)
         stack.callback(storm.writer.kill)
-        killer = Killer(storm.seed) if storm.kill else None
+        killer = Killer(storm.seed, storm.down_s) if storm.kill else None
         deadline = time.monotonic() + storm.seconds + common.DEADLINE
         while storm.writer.poll() is None:
             time.sleep(0.02)
@@ -170,6 +177,7 @@ def run(storm):
                 raise TimeoutError("the writer does not end")
         wrote = json.loads(storm.writer.stdout.read())
         if killer and killer.down and killer.down[-1][1] is None:
+            killer.look(storm, meter, start, finish=True)
             common.wait_for("the agent answers", lambda: storm.agent.get("/livez")[0] == 200)
             killer.down[-1][1] = time.monotonic()
         drained = drain(storm, sink, wrote, meter)
@@ -314,6 +322,7 @@ def main():
     p.add_argument("binary", type=Path, metavar="BIN")
     p.add_argument("--mode", default="all", choices=(*MODES, "plain", "all"))
     p.add_argument("--kill", action="store_true")
+    p.add_argument("--down", type=float, default=0, metavar="S", help="a killed agent stays away for up to so many seconds; the default: 0")
     p.add_argument("--rate", type=float, default=50_000)
     p.add_argument("--seconds", type=float, default=60)
     p.add_argument("--rotate-mb", type=float, default=5)
@@ -332,7 +341,7 @@ def main():
         source = {"rotate_wait": opt.rotate_wait} if opt.rotate_wait else {}
         if opt.glob:
             source["paths"] = [str(work / "logs" / opt.glob)]
-        storm = Storm(opt.binary.resolve(), mode, work, kill=opt.kill, rate=opt.rate, seconds=opt.seconds, rotate_mb=opt.rotate_mb,
+        storm = Storm(opt.binary.resolve(), mode, work, kill=opt.kill, down_s=opt.down, rate=opt.rate, seconds=opt.seconds, rotate_mb=opt.rotate_mb,
                       seed=opt.seed, source=source)
         ok &= one(storm, opt.keep)
     sys.exit(0 if ok else 1)
