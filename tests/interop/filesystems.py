@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The agent on real file systems, and with what goes wrong with inotify, and with Debian's logrotate. Needs root.
 
-    filesystems.py BIN [--only TEXT] [--seconds 10] [--rate 20000] [--dir D]
+    filesystems.py BIN [--only TEXT] [--seconds 10] [--rate 20000] [--rotations 10] [--dir D]
 
 Mounts ext4, xfs, tmpfs and overlayfs in a mount namespace of its own, so that nothing stays mounted however it ends. On each:
 a storm in every mode (storm.py), a file that took an old one's place while the agent was away, and on overlayfs one that
@@ -42,7 +42,6 @@ IN_Q_OVERFLOW, IN_CREATE = 0x4000, 0x100
 # Nobody's user; its inotify instances are counted apart from those of root.
 LONELY_UID = 64321
 IMAGE_BYTES = 1 << 30
-ROTATIONS = 10
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -368,11 +367,11 @@ HOW = {"create": CREATE, "create, compress": CREATE + COMPRESS, "copytruncate": 
 class Logrotate:
     """Runs it about once a second."""
 
-    def __init__(self, how):
-        self.how, self.next, self.times = how, time.monotonic() + 1, 0
+    def __init__(self, how, most):
+        self.how, self.most, self.next, self.times = how, most, time.monotonic() + 1, 0
 
     def __call__(self, s):
-        if time.monotonic() < self.next or self.times >= ROTATIONS:
+        if time.monotonic() < self.next or self.times >= self.most:
             return
         conf = s.work / "logrotate.conf"
         conf.write_text(CONF.format(file=s.file(), how=HOW[self.how].format(pid=s.writer.pid)))
@@ -430,14 +429,14 @@ def logrotate(opt, work, how, kill=False, every=False):
     needed("logrotate", "logrotate")
     # It refuses folders that others may write to.
     work.chmod(0o755)
-    files, rotating = Files(), Logrotate(how)
+    files, rotating = Files(), Logrotate(how, opt.rotations)
     more = dict(excused=files.excused, excused_torn=files.excused_torn, tear=False) if "copytruncate" in how else {}
     mode = "plain" if "copytruncate" in how else "reopen"
     if every:
         more["source"] = {"rotate_wait": "1s", "paths": [str(work / "logs" / "app.log*")]}
-    _, found = stormy(opt, work, work / "logs", mode, meanwhile=rotating, seconds=max(opt.seconds, ROTATIONS * 1.4), kill=kill, **more)
-    if rotating.times < ROTATIONS:
-        found.append(f"{rotating.times} rotations, not {ROTATIONS}")
+    _, found = stormy(opt, work, work / "logs", mode, meanwhile=rotating, seconds=max(opt.seconds, opt.rotations * 1.4 + 1), kill=kill, **more)
+    if rotating.times < opt.rotations:
+        found.append(f"{rotating.times} rotations, not {opt.rotations}")
     return found
 
 
@@ -472,6 +471,7 @@ def main():
     p.add_argument("--only", default="", help="cases whose name contains this")
     p.add_argument("--seconds", type=float, default=10, help="of each storm")
     p.add_argument("--rate", type=float, default=20_000, help="lines a second; the file is rotated about once a second")
+    p.add_argument("--rotations", type=int, default=10, help="by logrotate, one a second")
     p.add_argument("--dir", type=Path, help="where images and logs go; default: a temporary folder")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--keep", action="store_true", help="keep the folders of failed cases")
