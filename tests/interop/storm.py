@@ -83,6 +83,7 @@ class Storm:
     rate: float = 50_000
     seconds: float = 60
     rotate_mb: float = 5
+    duplicates: float = float("inf")  # lines that may come twice for each kill
     seed: int = 1
     stall: float = STALL_S
     source: dict = field(default_factory=dict)  # more settings of the source
@@ -282,8 +283,8 @@ def judge(storm, wrote, stats, missing, killer, events, meter, code, drained):
         found.append(f"{lost} lines lost in {len(lost_ranges)} ranges: {shown}")
     if torn > 0:
         found.append(f"{torn} torn or foreign lines: {[s for s in stats['samples'] if s not in cut][:SHOWN]}")
-    if stats["duplicates"] and not storm.kill:
-        found.append(f"{stats['duplicates']} duplicates")
+    if stats["duplicates"] > (storm.duplicates * len(down) if down else 0):
+        found.append(f"{stats['duplicates']} duplicates, with {len(down)} kills")
     for word in ("disorder", "bad"):
         if stats[word] and not (word == "disorder" and storm.down_s):
             found.append(f"{word}: {stats[word]}")
@@ -330,6 +331,7 @@ def main():
     p.add_argument("binary", type=Path, metavar="BIN")
     p.add_argument("--mode", default="all", choices=(*MODES, "plain", "all"))
     p.add_argument("--kill", action="store_true")
+    p.add_argument("--duplicates", type=float, default=float("inf"), metavar="N", help="lines that may come twice for each kill; the default: any")
     p.add_argument("--down", type=float, default=0, metavar="S", help="a killed agent stays away for up to so many seconds; the default: 0")
     p.add_argument("--rate", type=float, default=50_000)
     p.add_argument("--seconds", type=float, default=60)
@@ -349,7 +351,7 @@ def main():
         source = {"rotate_wait": opt.rotate_wait} if opt.rotate_wait else {}
         if opt.glob:
             source["paths"] = [str(work / "logs" / opt.glob)]
-        storm = Storm(opt.binary.resolve(), mode, work, kill=opt.kill, down_s=opt.down, rate=opt.rate, seconds=opt.seconds, rotate_mb=opt.rotate_mb,
+        storm = Storm(opt.binary.resolve(), mode, work, kill=opt.kill, down_s=opt.down, duplicates=opt.duplicates, rate=opt.rate, seconds=opt.seconds, rotate_mb=opt.rotate_mb,
                       seed=opt.seed, source=source)
         ok &= one(storm, opt.keep)
     sys.exit(0 if ok else 1)
