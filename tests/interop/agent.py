@@ -5,7 +5,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-import servers
+import common
 
 # Every agent that is up, so that a suite which is told to end can take them with it.
 RUNNING = set()
@@ -17,10 +17,10 @@ class Agent:
 
     def __init__(self, command, work, settings):
         self.work = work
-        self.admin = f"127.0.0.1:{servers.free_port()}"
+        self.admin = f"127.0.0.1:{common.free_port()}"
         env = {k: os.environ[k] for k in KEPT_ENV if k in os.environ}
-        env |= servers.CREDENTIALS | {f"KINETAIL_{k}": v for k, v in settings.items()}
-        env |= {"KINETAIL_ADMIN_LISTEN": self.admin, "KINETAIL_STATE_DIR": str(work / "state"), "KINETAIL_REGION": servers.REGION}
+        env |= common.CREDENTIALS | {f"KINETAIL_{k}": v for k, v in settings.items()}
+        env |= {"KINETAIL_ADMIN_LISTEN": self.admin, "KINETAIL_STATE_DIR": str(work / "state"), "KINETAIL_REGION": common.REGION}
         with open(work / "agent.log", "ab") as log:
             self.proc = subprocess.Popen([*command, "run"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=work)
         RUNNING.add(self)
@@ -44,16 +44,16 @@ class Agent:
             self.ended()
             return self.get("/readyz")[0] == 200
 
-        servers.wait_for("/readyz says 200", ready)
+        common.wait_for("/readyz says 200", ready)
 
     def stop(self):
         """SIGTERM; returns the exit code."""
         self.proc.terminate()
         try:
-            return self.proc.wait(servers.DEADLINE)
+            return self.proc.wait(common.DEADLINE)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise TimeoutError(f"the agent is still there {servers.DEADLINE} s after SIGTERM: {self.log_tail()}") from None
+            raise TimeoutError(f"the agent is still there {common.DEADLINE} s after SIGTERM: {self.log_tail()}") from None
 
     def log_tail(self):
         return (self.work / "agent.log").read_bytes()[-800:].decode(errors="replace")

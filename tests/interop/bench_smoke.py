@@ -10,7 +10,7 @@ only where the agent was killed, since what was in flight then is sent again. Th
 import json
 import sys
 
-import consumers
+import common
 
 KILLED = ("crash", "crash-in-outage")
 
@@ -24,7 +24,7 @@ def findings(run):
 
 
 def main():
-    report = consumers.Report()
+    report = common.Report()
     with open(sys.argv[1]) as f:
         for run in json.load(f)["runs"]:
             report.case(f"{run['workload']}: {run['lines']} lines, duplicates {run.get('duplicates')}", findings(run), run["wall_s"])

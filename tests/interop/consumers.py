@@ -18,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ import checks
 import logs
 import servers
 from agent import RUNNING, Agent
+from common import Report
 
 FILES = ("one", "two", "three")
 FIRST_LINES = 900
@@ -245,26 +245,6 @@ def aws_cli(server):
         return [] if got == want and len(shards) == 2 else [f"read {got} from {len(shards)} shards, expected {want}"]
     except (RuntimeError, KeyError, ValueError, subprocess.TimeoutExpired) as e:
         return [f"{type(e).__name__}: {e}"]
-
-
-class Report:
-    """Prints one line per case (quiet: per failed one), from any thread, and counts."""
-
-    def __init__(self, quiet=False):
-        self.lock, self.passed, self.failed, self.quiet = threading.Lock(), 0, 0, quiet
-
-    def case(self, name, found, seconds):
-        with self.lock:
-            if found or not self.quiet:
-                print(f"{'FAIL' if found else 'ok  '} {name} ({seconds:.1f} s)", flush=True)
-            for f in found:
-                print("     " + str(f).replace("\n", "\n     "), flush=True)
-            self.failed += bool(found)
-            self.passed += not found
-
-    def end(self):
-        print(f"{self.passed} passed, {self.failed} failed", flush=True)
-        return 1 if self.failed or not self.passed else 0
 
 
 def run_server(server, cases, opt, report):

@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import consumers
+import common
 
 SKIPPED = (".expected.jsonl", ".json", ".md")
 # Each demo writes, sends and compares one file; a big one on a busy machine takes some seconds.
@@ -62,7 +62,7 @@ def main():
     p.add_argument("folder", type=Path)
     p.add_argument("--binary", type=Path, required=True)
     opt = p.parse_args()
-    report, running, binary = consumers.Report(quiet=True), set(), opt.binary.resolve()
+    report, running, binary = common.Report(quiet=True), set(), opt.binary.resolve()
 
     def end_now(*_):
         for demo in list(running):

@@ -5,61 +5,24 @@ Also a command:  servers.py SERVER --npm DIR --binary FILE -- COMMAND...   runs 
 """
 
 import argparse
-import ctypes
 import json
 import os
-import random
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
 import checks
+from common import CREDENTIALS, DEADLINE, REGION, die_with_parent, free_port, wait_for
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("kinesalite", "moto", "kinetail-local")
-# How long anything may take on a slow and loaded machine before it counts as failed, seconds.
-DEADLINE = 90
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "interop", "AWS_SECRET_ACCESS_KEY": "interop"}
-REGION = "us-east-1"
-
-
-def free_port():
-    """A port nobody listens on, below those that the kernel hands out to clients, so that none of them takes it meanwhile."""
-    for _ in range(1000):
-        port = random.randrange(15000, 30000)
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port between 15000 and 30000")
-
-
-def wait_for(what, condition, deadline=DEADLINE, every=0.05):
-    """Waits until the condition returns something true, and returns that."""
-    end = time.monotonic() + deadline
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {deadline} s")
-        time.sleep(every)
-
-
-def _die_with_parent():
-    # PR_SET_PDEATHSIG: a server must not outlive a suite that was killed.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def listening_addresses(port):
@@ -89,7 +52,7 @@ class Server:
         with open(self.log, "wb") as log:
             out = subprocess.PIPE if name == "kinetail-local" else log
             self.proc = subprocess.Popen(self._command(npm, binary), stdin=subprocess.DEVNULL, stdout=out, stderr=log,
-                                         env=dict(os.environ, **CREDENTIALS), preexec_fn=_die_with_parent)
+                                         env=dict(os.environ, **CREDENTIALS), preexec_fn=die_with_parent)
         try:
             self._wait_up()
         except BaseException:
