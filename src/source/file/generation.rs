@@ -455,6 +455,9 @@ impl Generation {
         if let Some(noted) = &mut self.noted
             && (noted.offset, noted.head_len, (noted.dev, noted.ino)) == (offset, head_len, place)
         {
+            if Path::new(&noted.path) != self.path {
+                noted.path = self.path.to_string_lossy().into_owned();
+            }
             noted.seen = seen;
             return Ok(Some(noted.clone()));
         }

@@ -61,8 +61,9 @@ impl Reader {
         for candidate in new {
             self.open_candidate(candidate, now);
         }
+        // What was there before the first look is nothing that was missed.
+        self.looked_at = if self.scanned { began } else { began + CLOCK_SLACK };
         self.scanned = true;
-        self.looked_at = began;
         self.count_files(&ignored);
     }
 

@@ -98,6 +98,10 @@ impl Reader {
         self.files.update(id, |g| {
             g.unproven = waits.then_some(if now_size == size { (since, size) } else { (now, now_size) });
         });
+        if !waits {
+            // From now on it is read, and what was read is not to be sent again.
+            self.checkpoint_soon();
+        }
         !waits
     }
 
