@@ -1,12 +1,23 @@
 //! The straight line from a chunk of a file to the events of a batch: framer, parser, rendering. Plain calls over one piece of memory;
 //! it reads nothing, waits for nothing, and decides nothing about delivery.
 
-use std::borrow::Cow;
+mod emit;
+mod ranges;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use crate::config::{LongLines, OnParseError, Parse};
-use crate::event::{EventRef, Rejected, Value};
-use crate::frame::{Frame, FrameKind, Framer, char_boundary};
-use crate::parse::{self, Added, Parsed};
+use crate::event::{EventRef, Further, Rejected};
+use crate::frame::{Frame, FrameKind, Framer};
+use crate::parse::Added;
+use emit::{Emitter, Part, Text};
+pub use ranges::Range;
+use ranges::Spans;
+
+/// Rendered bytes at which a stretch is cut short: tiny lines that get large fields would make hundreds of times their bytes of them.
+const MAX_RENDERED_BYTES: usize = 1 << 20;
 
 /// How the lines of one group of files become events.
 #[derive(Debug, Clone)]
@@ -21,17 +32,41 @@ pub struct LineConfig {
     pub long_lines: LongLines,
 }
 
+impl Default for LineConfig {
+    fn default() -> Self {
+        Self {
+            parse: Parse::Raw,
+            on_parse_error: OnParseError::Keep,
+            max_line_bytes: 1 << 20,
+            long_lines: LongLines::Split,
+        }
+    }
+}
+
 /// What a stretch of a file became.
 #[derive(Debug, Default)]
 pub struct Lines {
     /// The events.
     pub events: Vec<EventRef>,
-    /// The bytes of those that are not ranges of the chunk.
+    /// Ranges of events beside their spans, in the order of the events.
+    pub more: Vec<Further>,
+    /// Ranges that no event was made of, and none will be.
+    pub unused: Vec<Range>,
+    /// The bytes of events that are not ranges of the chunk.
     pub rendered: Vec<u8>,
     /// Lines for the dead-letter file.
     pub rejected: Vec<Rejected>,
     /// What was seen on the way.
     pub counts: Counts,
+    /// There is more in the bytes than was used: they are to be handed in again before any more are read.
+    pub capped: bool,
+}
+
+impl Lines {
+    /// Whether there is nothing for the sender in it.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.unused.is_empty() && self.rejected.is_empty() && self.counts == Counts::default()
+    }
 }
 
 /// What the line saw and did, for the ledger.
@@ -55,232 +90,120 @@ pub struct Counts {
     pub truncated_bytes: u64,
 }
 
-/// The line of one file: framing state, added fields, part numbers.
+/// The line of one file: framing state, added fields, part numbers, and what is held back.
 #[derive(Debug)]
 pub struct LineBuilder {
-    config: LineConfig,
     framer: Framer,
-    added: Added,
-    /// Names this file in the `partial_id` of lines that are sent in parts.
-    tag: String,
+    emit: Emitter,
+    /// Of the line in the file that is being sent in parts.
     part: Part,
-    max_event: usize,
 }
 
-/// A stretch of the file that becomes events.
+/// Where the bytes are that are being looked at: in the chunk, in the file, and when.
 #[derive(Debug, Clone, Copy)]
-struct Stretch<'a> {
-    /// The line's bytes.
-    line: &'a [u8],
-    /// Where they begin in the file.
-    start: u64,
-    /// Where the next line, or the next part, begins.
-    end: u64,
-}
-
-/// Where a line that is sent in parts stands.
-#[derive(Debug, Default)]
-struct Part {
-    line_offset: u64,
-    ordinal: u64,
-}
-
-/// How much of a line an event holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    Part { last: bool },
-    Truncated,
+struct Place<'a> {
+    chunk: &'a [u8],
+    /// Where the chunk begins in the file.
+    offset: u64,
+    now: Instant,
 }
 
 impl LineBuilder {
     /// The line of a file that is read from `offset` on; `sent` bytes before it belong to the same line and are out already.
-    pub fn new(config: LineConfig, added: Added, tag: String, offset: u64, sent: u64) -> Self {
+    pub fn new(config: Arc<LineConfig>, added: Added, tag: String, offset: u64, sent: u64) -> Self {
         let framer = Framer::resumed(config.max_line_bytes, config.long_lines, sent);
         // Above every ordinal that can have been used for what is out already.
         let part = Part { line_offset: offset - sent, ordinal: sent + 1 };
-        Self { config, framer, added, tag, part, max_event: usize::MAX }
+        let emit = Emitter { config, added, tag, max_event: usize::MAX, idle: None };
+        Self { framer, emit, part }
     }
 
-    /// Turns what can be turned of `chunk[from..]`, of which the first byte lies at `offset` in the file, into events of at most `max_event`
-    /// bytes. Answers how many bytes were used; the rest waits for its newline.
-    pub fn advance(&mut self, chunk: &[u8], offset: u64, max_event: usize, lines: &mut Lines) -> usize {
-        self.max_event = max_event;
+    /// Turns what can be turned of `chunk`, of which the first byte lies at `offset` in the file, into events of at most `max_event`
+    /// bytes. Answers how many bytes were used; the rest waits for its newline, or, if [`Lines::capped`] is set, for another call.
+    pub fn advance(&mut self, chunk: &[u8], offset: u64, max_event: usize, now: Instant, lines: &mut Lines) -> usize {
+        self.emit.max_event = max_event;
+        lines.capped = false;
+        let place = Place { chunk, offset, now };
         let mut at = 0;
         while let Some(frame) = self.framer.next(&chunk[at..]) {
-            self.take(chunk, at, offset, frame, lines);
+            self.take(place, at, frame, lines);
             at += frame.next;
+            if lines.rendered.len() > MAX_RENDERED_BYTES {
+                lines.capped = true;
+                break;
+            }
         }
+        self.emit.end(lines);
         at
     }
 
-    /// Turns a last line without a newline into an event.
+    /// The file's end: turns all that there is into events, a last line without a newline and what is held back.
     pub fn flush(&mut self, rest: &[u8], offset: u64, max_event: usize, lines: &mut Lines) {
-        self.max_event = max_event;
-        if let Some(frame) = self.framer.flush(rest) {
-            self.take(rest, 0, offset, frame, lines);
-        }
+        // What is held back goes whatever the time is, and nothing is left that could become due.
+        let now = Instant::now();
+        self.flush_partial(rest, offset, max_event, now, lines);
+        self.emit.end(lines);
     }
 
-    fn take(&mut self, chunk: &[u8], at: usize, offset: u64, frame: Frame, lines: &mut Lines) {
-        let line = &chunk[at..at + frame.end];
-        let (start, end) = (offset + at as u64, offset + (at + frame.next) as u64);
-        let stretch = Stretch { line, start, end };
+    /// Turns a last line that has waited for its newline for long enough into an event, and what is due. The newline may still come.
+    pub fn flush_partial(&mut self, rest: &[u8], offset: u64, max_event: usize, now: Instant, lines: &mut Lines) {
+        self.emit.max_event = max_event;
+        let place = Place { chunk: rest, offset, now };
+        let mut at = 0;
+        while let Some(frame) = self.framer.next(&rest[at..]) {
+            self.take(place, at, frame, lines);
+            at += frame.next;
+        }
+        if let Some(frame) = self.framer.flush(&rest[at..]) {
+            self.take(place, at, frame, lines);
+        }
+        self.emit.end(lines);
+    }
+
+    /// When something that is held back has to go though nothing more came.
+    pub fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Turns what is due into events.
+    pub fn expire(&mut self, _now: Instant, max_event: usize, _lines: &mut Lines) {
+        self.emit.max_event = max_event;
+    }
+
+    /// The first byte of the oldest thing that is held back.
+    pub fn held_from(&self) -> Option<u64> {
+        None
+    }
+
+    fn take(&mut self, place: Place<'_>, at: usize, frame: Frame, lines: &mut Lines) {
+        let start = place.offset + at as u64;
+        let spans = Spans::one((start, start + frame.next as u64));
+        let bytes = &place.chunk[at..at + frame.end];
+        let text = Text { bytes, at: Some(at), start, origin: None, decoded: false, replaced: false };
         match frame.kind {
             FrameKind::Whole => {
                 lines.counts.lines += 1;
-                self.whole(stretch, at, lines);
+                self.emit.line(text, spans, lines);
             }
             FrameKind::Part { first, last } => {
                 if first {
-                    self.part = Part { line_offset: start, ordinal: 1 };
+                    self.part = Part::first(start);
                     lines.counts.split += 1;
                 }
                 lines.counts.lines += u64::from(last);
-                self.parts(stretch, last, lines);
+                self.emit.part(text, spans, last, &mut self.part, lines);
             }
             FrameKind::Truncated => {
                 lines.counts.lines += 1;
-                self.truncated(stretch, lines);
+                self.emit.truncated(text, spans, lines);
             }
-            FrameKind::Skipped => lines.counts.truncated_bytes += frame.next as u64,
-            FrameKind::LateNewline => {}
+            FrameKind::Skipped => {
+                lines.counts.truncated_bytes += frame.next as u64;
+                self.emit.unused(spans, lines);
+            }
+            FrameKind::LateNewline => self.emit.unused(spans, lines),
         }
     }
-
-    /// A line within the limit, of which the first byte lies at `at` in the chunk.
-    fn whole(&mut self, stretch: Stretch<'_>, at: usize, lines: &mut Lines) {
-        let Stretch { line, start, end } = stretch;
-        let from = lines.rendered.len();
-        let mut invalid_utf8 = false;
-        let parsed = parse::parse(self.config.parse, line, &self.added, start, &mut lines.rendered, &mut invalid_utf8);
-        let parsed = match parsed {
-            Parsed::Refused => {
-                lines.counts.parse_errors += 1;
-                self.refused(line, start, lines, &mut invalid_utf8)
-            }
-            Parsed::Verbatim { .. } | Parsed::Rendered | Parsed::Blank => parsed,
-        };
-        let event = match parsed {
-            Parsed::Verbatim { start: s, end: e } => {
-                EventRef { start: small(at + s), end: small(at + e), rendered: false, span_end: end }
-            }
-            Parsed::Rendered => {
-                EventRef { start: small(from), end: small(lines.rendered.len()), rendered: true, span_end: end }
-            }
-            Parsed::Blank => {
-                lines.counts.dropped_blank += 1;
-                return;
-            }
-            Parsed::Refused => return,
-        };
-        if (event.end - event.start) as usize > self.max_event {
-            lines.rendered.truncate(from);
-            return self.too_large(stretch, lines);
-        }
-        lines.counts.invalid_utf8 += u64::from(invalid_utf8);
-        lines.events.push(event);
-    }
-
-    fn refused(&self, line: &[u8], start: u64, lines: &mut Lines, invalid_utf8: &mut bool) -> Parsed {
-        match self.config.on_parse_error {
-            OnParseError::Keep => {
-                parse::message(parse::without_return(line), &[], &self.added, start, &mut lines.rendered, invalid_utf8);
-                return Parsed::Rendered;
-            }
-            OnParseError::Drop => lines.counts.dropped_parse += 1,
-            OnParseError::DeadLetter => lines.rejected.push(Rejected { line: line.to_vec(), reason: "parse_error" }),
-        }
-        Parsed::Refused
-    }
-
-    /// A line within `max_line_bytes` whose event is larger than a record may be: it goes the way of over-long lines.
-    fn too_large(&mut self, stretch: Stretch<'_>, lines: &mut Lines) {
-        match self.config.long_lines {
-            LongLines::Split => {
-                self.part = Part { line_offset: stretch.start, ordinal: 1 };
-                lines.counts.split += 1;
-                self.parts(stretch, true, lines);
-            }
-            LongLines::Truncate => self.truncated(stretch, lines),
-        }
-    }
-
-    fn parts(&mut self, stretch: Stretch<'_>, last: bool, lines: &mut Lines) {
-        let Stretch { mut line, mut start, end } = stretch;
-        let begin = start;
-        loop {
-            let (taken, invalid_utf8) = self.fit(line, start, Extent::Part { last }, lines);
-            lines.counts.invalid_utf8 += u64::from(invalid_utf8);
-            self.part.ordinal += 1;
-            let whole = taken == line.len();
-            if let Some(event) = lines.events.last_mut() {
-                // The last one settles the whole stretch, so that a restart never begins where only a record ended.
-                event.span_end = if whole { end } else { begin };
-            }
-            if whole {
-                return;
-            }
-            (line, start) = (&line[taken..], start + taken as u64);
-        }
-    }
-
-    fn truncated(&mut self, stretch: Stretch<'_>, lines: &mut Lines) {
-        let (taken, invalid_utf8) = self.fit(stretch.line, stretch.start, Extent::Truncated, lines);
-        lines.counts.truncated += 1;
-        lines.counts.truncated_bytes += (stretch.line.len() - taken) as u64;
-        lines.counts.invalid_utf8 += u64::from(invalid_utf8);
-        if let Some(event) = lines.events.last_mut() {
-            event.span_end = stretch.end;
-        }
-    }
-
-    /// Renders as much of a line as fits into one event, and answers how much that was. Escapes can make text six times as long, so what
-    /// fits is found by halving; a few bytes always fit.
-    fn fit(&self, line: &[u8], start: u64, extent: Extent, lines: &mut Lines) -> (usize, bool) {
-        const SMALLEST: usize = 64;
-        let from = lines.rendered.len();
-        let mut take = line.len().min(self.max_event.max(SMALLEST));
-        loop {
-            let cut = if take < line.len() { char_boundary(line, take) } else { take };
-            let mut invalid_utf8 = false;
-            // It is the last part only if the rest of the line is in it.
-            let extent = match extent {
-                Extent::Part { last } => Extent::Part { last: last && cut == line.len() },
-                Extent::Truncated => extent,
-            };
-            self.render_cut(&line[..cut], start, extent, &mut lines.rendered, &mut invalid_utf8);
-            if lines.rendered.len() - from <= self.max_event || take <= SMALLEST {
-                let end = small(lines.rendered.len());
-                lines.events.push(EventRef { start: small(from), end, rendered: true, span_end: 0 });
-                return (cut, invalid_utf8);
-            }
-            lines.rendered.truncate(from);
-            take /= 2;
-        }
-    }
-
-    /// A part of a line carries the fields by which Docker's log drivers mark parts, so that what joins those joins these.
-    fn render_cut(&self, line: &[u8], start: u64, extent: Extent, out: &mut Vec<u8>, invalid_utf8: &mut bool) {
-        let text = |t: String| Value::Text(Cow::Owned(t));
-        let marks = match extent {
-            Extent::Truncated => vec![("truncated", Value::Bool(true))],
-            Extent::Part { last } => vec![
-                ("partial_message", text("true".to_owned())),
-                ("partial_id", text(format!("{}-{}", self.tag, self.part.line_offset))),
-                ("partial_ordinal", text(self.part.ordinal.to_string())),
-                ("partial_last", text(last.to_string())),
-            ],
-        };
-        // Only the end of the line can be a line's end.
-        let whole = matches!(extent, Extent::Part { last: true });
-        let line = if whole { parse::without_return(line) } else { line };
-        parse::message(line, &marks, &self.added, start, out, invalid_utf8);
-    }
-}
-
-/// An offset within a batch. Batches are a few MiB at most: `max_line_bytes` and the size of a read bound them.
-fn small(n: usize) -> u32 {
-    u32::try_from(n).expect("a batch is far smaller than 4 GiB")
 }
 
 #[cfg(test)]
@@ -290,26 +213,28 @@ mod tests {
     use serde_json::Value as Json;
 
     fn config(parse: Parse, max: usize, long_lines: LongLines) -> LineConfig {
-        LineConfig { parse, on_parse_error: OnParseError::Keep, max_line_bytes: max, long_lines }
+        LineConfig { parse, max_line_bytes: max, long_lines, ..LineConfig::default() }
     }
 
     fn builder(config: LineConfig) -> LineBuilder {
-        LineBuilder::new(config, Added::default(), "tag".to_owned(), 0, 0)
+        LineBuilder::new(Arc::new(config), Added::default(), "tag".to_owned(), 0, 0)
     }
 
     /// Runs a whole file through, checks the spans, and answers the events and what was counted.
     fn run(mut builder: LineBuilder, file: &[u8], max_event: usize) -> (Vec<Vec<u8>>, Lines) {
         let mut lines = Lines::default();
-        let used = builder.advance(file, 0, max_event, &mut lines);
+        let used = builder.advance(file, 0, max_event, Instant::now(), &mut lines);
         let events = lines.events.len();
         let mut out: Vec<Vec<u8>> = lines.events.iter().map(|e| bytes(&lines, file, e)).collect();
         builder.flush(&file[used..], used as u64, max_event, &mut lines);
         out.extend(lines.events[events..].iter().map(|e| bytes(&lines, &file[used..], e)));
-        let ends: Vec<_> = lines.events.iter().map(|e| e.span_end).collect();
-        assert!(
-            ends.windows(2).all(|w| w[0] <= w[1]) && ends.last().is_none_or(|&e| e <= file.len() as u64),
-            "{ends:?}"
-        );
+        let mut ranges: Vec<Range> = lines.events.iter().map(|e| (e.span_start, e.span_end)).collect();
+        ranges.extend(lines.more.iter().map(|f| (f.start, f.end)));
+        ranges.extend(&lines.unused);
+        ranges.sort_unstable();
+        assert!(ranges.windows(2).all(|w| w[0].1 == w[1].0), "every byte belongs to one span: {ranges:?}");
+        let whole = (ranges.first().map_or(0, |r| r.0), ranges.last().map_or(0, |r| r.1));
+        assert_eq!(whole, (0, file.len() as u64));
         (out, lines)
     }
 
@@ -363,6 +288,7 @@ mod tests {
         assert_eq!(joined, "\u{1}".repeat(5000));
         assert_eq!(lines.counts.lines, 1);
         assert_eq!(lines.events.last().unwrap().span_end, 5001);
+        assert!(lines.events.iter().all(|e| e.span_start < e.span_end), "each part settles bytes of its own");
     }
 
     #[test]

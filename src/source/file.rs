@@ -24,7 +24,7 @@ pub struct Group {
     /// Where files begin that were there before the agent ever ran.
     pub start_at: StartAt,
     /// How lines become events.
-    pub line: LineConfig,
+    pub line: Arc<LineConfig>,
     /// How long a rotated file is watched after its last growth.
     pub rotate_wait: Duration,
     add: config::AddFields,
@@ -39,12 +39,12 @@ impl Group {
             name: config.name.as_str().into(),
             patterns: config.paths.iter().map(compile).collect(),
             start_at: config.start_at,
-            line: LineConfig {
+            line: Arc::new(LineConfig {
                 parse: config.parse,
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
-            },
+            }),
             rotate_wait: config.rotate_wait,
             add: config.add.clone(),
             host: host.to_owned(),

@@ -108,6 +108,8 @@ pub struct Generation {
     mark: Vec<u8>,
     modified: (i64, i64),
     line: LineBuilder,
+    /// There are whole lines among the carried bytes, which are to be taken before any more are read.
+    capped: bool,
 }
 
 /// What a generation is opened with.
@@ -149,7 +151,7 @@ impl Generation {
         let sent = bytes_since_newline(&file, offset)?;
         let shown = path.to_string_lossy();
         let line_tag = format!("{:x}-{:x}", file_id.dev, file_id.ino);
-        let line = LineBuilder::new(group.line.clone(), group.added(&shown), line_tag, offset, sent);
+        let line = LineBuilder::new(Arc::clone(&group.line), group.added(&shown), line_tag, offset, sent);
         Ok(Self {
             id,
             group: group_index,
@@ -175,6 +177,7 @@ impl Generation {
             mark,
             modified: (0, 0),
             line,
+            capped: false,
         })
     }
 
@@ -186,6 +189,11 @@ impl Generation {
     /// Reads once. Lines are left in `lines`, as ranges of `chunk`, which is made large enough and not emptied.
     pub fn read(&mut self, chunk: &mut Vec<u8>, max_event: usize, lines: &mut Lines, now: Instant) -> io::Result<Read> {
         let carried = self.carry.len();
+        if self.capped {
+            chunk.clear();
+            chunk.append(&mut self.carry);
+            return Ok(self.advance(chunk, carried, max_event, lines, now));
+        }
         if chunk.len() < carried + READ_BYTES {
             chunk.resize(carried + READ_BYTES, 0);
         }
@@ -201,19 +209,25 @@ impl Generation {
             return Ok(Read::End);
         }
         chunk[..carried].copy_from_slice(&self.carry);
-        let start = self.read - carried as u64;
-        let filled = &chunk[..carried + n];
-        self.remember(&filled[carried..]);
+        self.remember(&chunk[carried..carried + n]);
         self.read += n as u64;
         self.grew_at = now;
         self.poll = POLL_HOT;
         self.ended_at = None;
         self.next_poll = now;
-        let used = self.line.advance(filled, start, max_event, lines);
+        Ok(self.advance(chunk, carried + n, max_event, lines, now))
+    }
+
+    /// Makes lines of the first bytes of the chunk, which are the last ones that were read, and carries the rest.
+    fn advance(&mut self, chunk: &[u8], filled: usize, max_event: usize, lines: &mut Lines, now: Instant) -> Read {
+        let filled = &chunk[..filled];
+        let start = self.read - filled.len() as u64;
+        let used = self.line.advance(filled, start, max_event, now, lines);
+        self.capped = lines.capped;
         self.carry.clear();
         self.carry.shrink_to(MAX_IDLE_CARRY);
         self.carry.extend_from_slice(&filled[used..]);
-        Ok(if used == 0 { Read::Partial } else { Read::Lines { start, end: start + used as u64 } })
+        if used == 0 { Read::Partial } else { Read::Lines { start, end: start + used as u64 } }
     }
 
     /// Makes an event of a last line that has no newline. The chunk is given to it.
@@ -224,6 +238,7 @@ impl Generation {
         let start = self.read - self.carry.len() as u64;
         chunk.clear();
         chunk.append(&mut self.carry);
+        self.capped = false;
         self.line.flush(chunk, start, max_event, lines);
         Some(Read::Lines { start, end: self.read })
     }

@@ -525,6 +525,8 @@ impl Reader {
             chunk,
             rendered: lines.rendered,
             events: lines.events,
+            more: lines.more,
+            unused: lines.unused,
             rejected: lines.rejected,
             counts: lines.counts,
             start,
