@@ -7,6 +7,7 @@ mod effective;
 mod layers;
 mod limits;
 mod mask;
+mod multiline;
 mod problem;
 mod raw;
 mod resolve;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::multiline::trace::Preset;
 pub use effective::Effective;
 pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
@@ -80,6 +82,12 @@ pub struct SourceConfig {
     pub max_line_bytes: usize,
     /// What happens to longer ones.
     pub long_lines: LongLines,
+    /// Who wrote the file.
+    pub format: LineFormat,
+    /// How long the rest of a line is waited for; zero is without end.
+    pub partial_line_timeout: Duration,
+    /// Which lines are one record.
+    pub multiline: Option<MultilineConfig>,
     /// How a line becomes an event.
     pub parse: Parse,
     /// What happens to a line that the parser refuses.
@@ -108,6 +116,48 @@ pub enum LongLines {
     Split,
     /// Its beginning is kept, the rest is dropped and counted.
     Truncate,
+}
+
+/// Who wrote a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LineFormat {
+    /// The service: its lines are the lines.
+    Plain,
+    /// A container runtime in the format of the CRI: containerd, CRI-O, podman.
+    Cri,
+    /// Docker's json-file driver.
+    Docker,
+    /// Whoever its first line shows.
+    Auto,
+}
+
+/// Which lines are one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultilineConfig {
+    /// Stack traces of these languages; none if patterns say it.
+    pub preset: Vec<Preset>,
+    /// A line that begins a record.
+    pub start: Option<String>,
+    /// How far a record goes, if not up to the next start.
+    pub until: Option<(Until, String)>,
+    /// How long a record waits for its next line.
+    pub timeout: Duration,
+    /// How many lines a record has at most.
+    pub max_lines: usize,
+}
+
+/// What the pattern that ends a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Lines that match go on with it.
+    Continue,
+    /// Lines that match go on with it, and so does the one after them.
+    ContinuePast,
+    /// The line that matches is its last.
+    End,
+    /// The line that matches does not belong to it.
+    EndBefore,
 }
 
 /// How a line becomes an event.
@@ -143,6 +193,12 @@ pub struct AddFields {
     pub path: bool,
     /// `offset`: the byte in the file at which the line starts.
     pub offset: bool,
+    /// `stream`: the container's stream, unless the event has such a field.
+    pub stream: bool,
+    /// `time`: when the runtime got the line, unless the event has such a field.
+    pub time: bool,
+    /// `kubernetes`: pod and container, unless the event has such a field.
+    pub kubernetes: bool,
 }
 
 /// Where events go.

@@ -79,6 +79,11 @@ impl Framer {
         Self { max, long_lines, within }
     }
 
+    /// Changes the longest line that stays whole, from the next line on.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// The next frame of these bytes, or none while more are needed to tell.
     pub fn next(&mut self, bytes: &[u8]) -> Option<Frame> {
         let newline = memchr(b'\n', bytes);

@@ -314,6 +314,11 @@ impl<P: PutRecords> Sender<P> {
         if c.parse_errors > 0 {
             m.parse_errors.with_label_values(&[batch.parser]).inc_by(c.parse_errors);
         }
+        for (count, format) in [(c.cri_errors, "cri"), (c.docker_errors, "docker")] {
+            if count > 0 {
+                m.parse_errors.with_label_values(&[format]).inc_by(count);
+            }
+        }
         if c.invalid_utf8 > 0 {
             m.invalid_utf8.with_label_values(source).inc_by(c.invalid_utf8);
         }

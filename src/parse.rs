@@ -60,7 +60,7 @@ const TAKES_KUBERNETES: u8 = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin<'a> {
     /// `stdout` or `stderr`; empty if it is not known.
-    pub stream: &'a str,
+    pub stream: &'static str,
     /// When it was written, in the runtime's own words; empty if that is not known.
     pub time: &'a str,
 }

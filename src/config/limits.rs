@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -44,6 +44,18 @@ pub(super) const MAX_AGE: Range<Time> = Range { min: millis(0), default: millis(
 
 /// How long a rotated file is watched on. The default outlasts a writer that reopens its log upon a signal.
 pub(super) const ROTATE_WAIT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
+
+/// How long the rest of a line is waited for. Runtimes write the pieces of a line at once, and so do services; seconds are a stall.
+pub(super) const PARTIAL_LINE_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
+
+/// How long a record waits for its next line. Loggers write a record at once.
+pub(super) const MULTILINE_TIMEOUT: Range<Time> = Range { min: millis(10), default: secs(1), max: secs(3600) };
+
+/// Lines of a record. The JVM shows 1,024 frames of a trace at most, and few have a tenth of that.
+pub(super) const MULTILINE_MAX_LINES: Range<u64> = Range { min: 1, default: 1000, max: 100_000 };
+
+/// Who wrote a file: the service itself.
+pub(super) const LINE_FORMAT: LineFormat = LineFormat::Plain;
 
 /// How long a request may take. A full request is 10 MiB, which a slow link carries in some seconds.
 pub(super) const REQUEST_TIMEOUT: Range<Time> = Range { min: millis(100), default: secs(10), max: secs(300) };

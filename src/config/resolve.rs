@@ -31,26 +31,31 @@ fn log(raw: &RawLog) -> LogConfig {
     LogConfig { level: raw.level.unwrap_or(limits::LOG_LEVEL), format: raw.format.unwrap_or(limits::LOG_FORMAT) }
 }
 
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     places: BTreeMap<String, Place>,
     bad: BTreeSet<String>,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Resolver<'_> {
-    fn report(&mut self, path: &str, message: String) {
+    pub(super) fn report(&mut self, path: &str, message: String) {
         let place = self.places.get(path).cloned().unwrap_or(Place::Unset);
         self.bad.insert(path.to_owned());
         self.problems.push(Problem { place, field: path.to_owned(), message });
     }
 
     /// Whether a problem of this field, or of what it is a part of, was reported.
-    fn is_bad(&self, path: &str) -> bool {
+    pub(super) fn is_bad(&self, path: &str) -> bool {
         let is_within = |outer: &String| {
             outer.is_empty()
                 || path.strip_prefix(outer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         self.bad.iter().any(is_within)
+    }
+
+    /// Whether a problem of a part of this field was reported.
+    pub(super) fn has_bad_part(&self, path: &str) -> bool {
+        self.bad.iter().any(|bad| bad.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
@@ -75,7 +80,7 @@ impl Resolver<'_> {
         self.problems.push(Problem { place, field: path.to_owned(), message: format!("is required; {help}") });
     }
 
-    fn amount<T: Quantity>(&mut self, path: &str, raw: Option<Amount>, range: &Range<T>) -> T {
+    pub(super) fn amount<T: Quantity>(&mut self, path: &str, raw: Option<Amount>, range: &Range<T>) -> T {
         let Some(Amount(value)) = raw else { return range.default };
         let (text, shown) = match &value {
             serde_json::Value::String(text) => (text.trim().to_owned(), quoted(text)),
@@ -166,6 +171,15 @@ impl Resolver<'_> {
             start_at: raw.start_at.unwrap_or(limits::START_AT),
             max_line_bytes: self.size(&format!("{path}.max_line_bytes"), raw.max_line_bytes, &limits::MAX_LINE_BYTES),
             long_lines: raw.long_lines.unwrap_or(limits::LONG_LINES),
+            format: raw.format.unwrap_or(limits::LINE_FORMAT),
+            partial_line_timeout: self
+                .amount(
+                    &format!("{path}.partial_line_timeout"),
+                    raw.partial_line_timeout,
+                    &limits::PARTIAL_LINE_TIMEOUT,
+                )
+                .0,
+            multiline: raw.multiline.and_then(|raw| self.multiline(&format!("{path}.multiline"), raw)),
             parse: raw.parse.unwrap_or(limits::PARSE),
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
@@ -213,6 +227,9 @@ impl Resolver<'_> {
             host: raw.host.unwrap_or(false),
             path: raw.path.unwrap_or(false),
             offset: raw.offset.unwrap_or(false),
+            stream: raw.stream.unwrap_or(true),
+            time: raw.time.unwrap_or(true),
+            kubernetes: raw.kubernetes.unwrap_or(true),
         };
         for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
             if is_on && add.fields.contains_key(name) {

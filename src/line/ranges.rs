@@ -52,10 +52,6 @@ impl<'a> Spans<'a> {
         self.earlier.iter().copied().chain([self.last])
     }
 
-    pub(super) fn start(self) -> u64 {
-        self.earlier.first().map_or(self.last.0, |range| range.0)
-    }
-
     pub(super) fn len(self) -> u64 {
         self.all().map(|(start, end)| end - start).sum()
     }

@@ -7,11 +7,14 @@ pub mod identity;
 pub mod reader;
 pub mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Parse, SourceConfig, StartAt};
+use crate::config::{self, LineFormat, Parse, SourceConfig, StartAt};
+use crate::container::kubelet;
 use crate::line::LineConfig;
+use crate::multiline::Multiline;
 use crate::parse::Added;
 
 /// A configured source, ready to open files.
@@ -44,6 +47,9 @@ impl Group {
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
+                format: config.format,
+                partial_line_timeout: config.partial_line_timeout,
+                multiline: config.multiline.as_ref().map(Multiline::new),
             }),
             rotate_wait: config.rotate_wait,
             add: config.add.clone(),
@@ -69,7 +75,11 @@ impl Group {
             fields.push(("path".to_owned(), path.into()));
         }
         fields.extend(self.add.fields.clone());
-        Added::new(fields, self.add.offset)
+        // The links that kubelet keeps have names with the container's id, and lead to files whose paths have the rest.
+        let target = || std::fs::read_link(path).ok();
+        let is_on = self.add.kubernetes && self.line.format != LineFormat::Plain;
+        let kubernetes = is_on.then(|| kubelet::pod_of(Path::new(path), target().as_deref())).flatten();
+        Added::new(fields, self.add.offset).with_origin(self.add.stream, self.add.time, kubernetes.map(Into::into))
     }
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
