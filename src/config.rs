@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
 pub use effective::Effective;
 pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
@@ -88,6 +89,8 @@ pub struct SourceConfig {
     pub partial_line_timeout: Duration,
     /// Which lines are one record.
     pub multiline: Option<MultilineConfig>,
+    /// How the files' text is encoded.
+    pub encoding: Encoding,
     /// How a line becomes an event.
     pub parse: Parse,
     /// What happens to a line that the parser refuses.

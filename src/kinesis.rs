@@ -327,8 +327,10 @@ impl<P: PutRecords> Sender<P> {
                 m.long_lines.with_label_values(&[&*batch.source_name, action]).inc_by(count);
             }
         }
-        if c.truncated_bytes > 0 {
-            m.abandoned_bytes.with_label_values(&["long_line"]).inc_by(c.truncated_bytes);
+        for (count, reason) in [(c.truncated_bytes, "long_line"), (c.nul_bytes, "nul")] {
+            if count > 0 {
+                m.abandoned_bytes.with_label_values(&[reason]).inc_by(count);
+            }
         }
     }
 

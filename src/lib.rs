@@ -13,6 +13,7 @@ pub mod config;
 pub mod container;
 pub mod deadletter;
 pub mod demo;
+pub mod encoding;
 pub mod event;
 pub mod frame;
 pub mod kinesis;

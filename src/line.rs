@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::{LineFormat, LongLines, OnParseError, Parse};
 use crate::container::{Piece, Stream, cri, docker};
+use crate::encoding::{self, Encoding};
 use crate::event::{EventRef, Further, Rejected};
 use crate::frame::{Frame, FrameKind, Framer};
 use crate::multiline::Multiline;
@@ -48,6 +49,8 @@ pub struct LineConfig {
     pub partial_line_timeout: Duration,
     /// Which lines are one record.
     pub multiline: Option<Multiline>,
+    /// How its text is encoded.
+    pub encoding: Encoding,
 }
 
 impl Default for LineConfig {
@@ -60,6 +63,7 @@ impl Default for LineConfig {
             format: LineFormat::Plain,
             partial_line_timeout: Duration::from_secs(5),
             multiline: None,
+            encoding: Encoding::Auto,
         }
     }
 }
@@ -119,6 +123,8 @@ pub struct Counts {
     pub truncated: u64,
     /// Bytes that were cut off.
     pub truncated_bytes: u64,
+    /// NULs that holes in the file left at the start of lines.
+    pub nul_bytes: u64,
     /// Lines of a CRI file that are not in that format.
     pub cri_errors: u64,
     /// Lines of a file of Docker's that are not in its format.
@@ -142,6 +148,10 @@ pub struct LineBuilder {
     streams: Option<Box<Streams>>,
     /// For text that had to be unescaped.
     buffer: Vec<u8>,
+    /// What the file is in; not known before its first bytes.
+    standard: Option<&'static encoding_rs::Encoding>,
+    /// For text that had to be decoded.
+    decoded: String,
 }
 
 /// Where the bytes are that are being looked at: in the chunk, in the file, and when. Without a time, nothing is waited for.
@@ -162,7 +172,36 @@ impl LineBuilder {
         let part = Part { line_offset: offset - sent, ordinal: sent + 1 };
         let emit = Emitter { config, added, tag, max_event: usize::MAX, idle: None };
         let (continued, streams, buffer) = (None, None, Vec::new());
-        Self { framer, emit, part, format, in_line: sent > 0, continued, streams, buffer }
+        let (in_line, standard, decoded) = (sent > 0, None, String::new());
+        Self { framer, emit, part, format, in_line, continued, streams, buffer, standard, decoded }
+    }
+
+    /// Tells a file's encoding by its first bytes. Reading that does not begin with them needs this first.
+    pub fn detect(&mut self, head: &[u8]) {
+        if self.standard.is_none()
+            && let Some((standard, _)) = self.emit.config.encoding.detect(head, true)
+        {
+            self.set_encoding(standard);
+        }
+    }
+
+    fn set_encoding(&mut self, standard: &'static encoding_rs::Encoding) {
+        self.framer.set_code(encoding::code(standard));
+        self.standard = Some(standard);
+    }
+
+    /// Tells the encoding at the file's beginning, and answers the length of a byte order mark there. None while more is needed to tell.
+    fn begin(&mut self, place: Place<'_>, is_all: bool, lines: &mut Lines) -> Option<usize> {
+        if self.standard.is_some() {
+            return Some(0);
+        }
+        let head = if place.offset == 0 { place.chunk } else { &[] };
+        let (standard, mark) = self.emit.config.encoding.detect(head, is_all || place.offset > 0)?;
+        self.set_encoding(standard);
+        if mark > 0 {
+            self.emit.unused(Spans::one((0, mark as u64)), lines);
+        }
+        Some(mark)
     }
 
     /// Turns what can be turned of `chunk`, of which the first byte lies at `offset` in the file, into events of at most `max_event`
@@ -171,7 +210,7 @@ impl LineBuilder {
         self.emit.max_event = max_event;
         lines.capped = false;
         let place = Place { chunk, offset, now: Some(now) };
-        let mut at = 0;
+        let Some(mut at) = self.begin(place, false, lines) else { return 0 };
         while let Some(frame) = self.framer.next(&chunk[at..]) {
             self.take(place, at, frame, lines);
             at += frame.next;
@@ -197,7 +236,7 @@ impl LineBuilder {
     }
 
     fn finish(&mut self, place: Place<'_>, lines: &mut Lines) {
-        let mut at = 0;
+        let mut at = if place.chunk.is_empty() { 0 } else { self.begin(place, true, lines).unwrap_or(0) };
         while let Some(frame) = self.framer.next(&place.chunk[at..]) {
             self.take(place, at, frame, lines);
             at += frame.next;
@@ -219,10 +258,12 @@ impl LineBuilder {
     /// Turns what is due into events.
     pub fn expire(&mut self, now: Instant, max_event: usize, lines: &mut Lines) {
         self.emit.max_event = max_event;
-        if let Some(streams) = &mut self.streams {
+        if self.due().is_some_and(|due| due <= now)
+            && let Some(streams) = &mut self.streams
+        {
             streams.expire(Some(now), &mut self.emit, lines);
+            self.emit.end(lines);
         }
-        self.emit.end(lines);
     }
 
     /// The first byte of the oldest thing that is held back.
@@ -244,13 +285,29 @@ impl LineBuilder {
                 return self.emit.unused(spans, lines);
             }
             FrameKind::LateNewline => return self.emit.unused(spans, lines),
+            FrameKind::Nuls => {
+                lines.counts.nul_bytes += frame.next as u64;
+                return self.emit.unused(spans, lines);
+            }
         }
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let replaced = self.standard.and_then(|standard| encoding::decode(standard, text.bytes, &mut decoded));
+        if let Some(replaced) = replaced {
+            let text = Text { bytes: decoded.as_bytes(), at: None, decoded: true, replaced, ..text };
+            self.dispatch(text, spans, frame.kind, place.now, lines);
+        } else {
+            self.dispatch(text, spans, frame.kind, place.now, lines);
+        }
+        self.decoded = decoded;
+    }
+
+    fn dispatch(&mut self, text: Text<'_>, spans: Spans<'_>, kind: FrameKind, now: Option<Instant>, lines: &mut Lines) {
         if self.format == LineFormat::Auto && !std::mem::take(&mut self.in_line) {
-            self.detect_format(bytes);
+            self.detect_format(text.bytes);
         }
         match self.format {
-            LineFormat::Cri | LineFormat::Docker => self.runtime_line(text, spans, frame.kind, place.now, lines),
-            LineFormat::Plain | LineFormat::Auto => self.plain_line(text, spans, frame.kind, place.now, lines),
+            LineFormat::Cri | LineFormat::Docker => self.runtime_line(text, spans, kind, now, lines),
+            LineFormat::Plain | LineFormat::Auto => self.plain_line(text, spans, kind, now, lines),
         }
     }
 

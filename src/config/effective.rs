@@ -56,6 +56,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "    format: {}", word(&source.format))?;
     writeln!(f, "    partial_line_timeout: {}", Time(source.partial_line_timeout))?;
     write_multiline(f, source.multiline.as_ref())?;
+    writeln!(f, "    encoding: {}", text(&source.encoding.label()))?;
     writeln!(f, "    parse: {}", word(&source.parse))?;
     writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
     writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;

@@ -85,6 +85,12 @@ pub(super) struct RawSource {
     pub(super) partial_line_timeout: Option<Amount>,
     /// Which lines are one record.
     pub(super) multiline: Option<RawMultiline>,
+    /// How the files' text is encoded: `auto` is UTF-8, or UTF-16 in files that begin with a byte order mark of that. (Fluent
+    /// Bit: `generic.encoding`; Vector: `encoding.charset`.)
+    #[schemars(extend(
+        "default" = crate::encoding::AUTO, "x-allowed" = "auto, or a label of the WHATWG's, such as utf-16le, windows-1252, shift_jis"
+    ))]
+    pub(super) encoding: Option<String>,
     /// How a line becomes an event; as a variable or flag in every source. (Fluent Bit: `Parser`; Vector: `parse_json`.)
     #[schemars(extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse"))]
     pub(super) parse: Option<Parse>,

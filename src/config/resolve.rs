@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::limits::{self, Quantity, Range, Size};
 use super::mask::{mask_url, quoted};
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, did_you_mean, listed};
 use super::raw::{Amount, RawAdd, RawAdmin, RawAggregate, RawConfig, RawKinesis, RawLog, RawShutdown, RawSource};
 use super::walk::Walked;
-use super::{AddFields, AdminConfig, AggregateConfig, Config, KinesisConfig, LogConfig, ShutdownConfig, SourceConfig};
+use super::{
+    AddFields, AdminConfig, AggregateConfig, Config, Encoding, KinesisConfig, LogConfig, ShutdownConfig, SourceConfig,
+};
 
 /// The configuration; it is only good if no problem was added.
 pub(super) fn resolve(raw: RawConfig, walked: Walked, problems: &mut Vec<Problem>) -> Config {
@@ -180,11 +182,38 @@ impl Resolver<'_> {
                 )
                 .0,
             multiline: raw.multiline.and_then(|raw| self.multiline(&format!("{path}.multiline"), raw)),
+            encoding: self.encoding(&format!("{path}.encoding"), raw.encoding.as_deref()),
             parse: raw.parse.unwrap_or(limits::PARSE),
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
         }
+    }
+
+    fn encoding(&mut self, path: &str, label: Option<&str>) -> Encoding {
+        let found = label.map_or(Some(Encoding::Auto), Encoding::of_label);
+        found.unwrap_or_else(|| {
+            let label = label.unwrap_or_default();
+            // Those that people name most; there are some two hundred labels.
+            let common = [
+                "auto",
+                "utf-8",
+                "utf-16le",
+                "utf-16be",
+                "windows-1252",
+                "iso-8859-1",
+                "shift_jis",
+                "euc-kr",
+                "big5",
+                "gb18030",
+            ];
+            let (list, hint) = (listed(common), did_you_mean(label, common));
+            self.report(
+                path,
+                format!("{} is not an encoding; allowed: a label of the WHATWG's, such as {list}{hint}", quoted(label)),
+            );
+            Encoding::Auto
+        })
     }
 
     fn glob(&mut self, path: &str, glob: &str) {

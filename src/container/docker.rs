@@ -1,8 +1,6 @@
 //! A line in the format of Docker's json-file driver: `{"log":..,"stream":..,"time":..}`. The text in `log` mostly is JSON itself, so that
 //! undoing its escapes is most of the work; it is done by hand, into a buffer that is used again.
 
-use std::borrow::Cow;
-
 use memchr::memchr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,9 +12,9 @@ struct Entry<'a> {
     #[serde(borrow)]
     log: &'a RawValue,
     #[serde(borrow)]
-    stream: Option<Cow<'a, str>>,
+    stream: Option<&'a RawValue>,
     #[serde(borrow)]
-    time: Option<Cow<'a, str>>,
+    time: Option<&'a RawValue>,
 }
 
 /// Whether a line is such an entry, with everything that the driver writes.
@@ -32,12 +30,14 @@ pub fn parse<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Piece<'a>> {
     }
     let entry: Entry<'a> = serde_json::from_slice(line).ok()?;
     let log = entry.log.get().as_bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let stream = match entry.stream.as_deref() {
-        Some("stdout") => Stream::Stdout,
-        Some("stderr") => Stream::Stderr,
+    let stream = match entry.stream.map(RawValue::get) {
+        Some("\"stdout\"") => Stream::Stdout,
+        Some("\"stderr\"") => Stream::Stderr,
         _ => Stream::Unknown,
     };
-    let time = if let Some(Cow::Borrowed(time)) = entry.time { time } else { "" };
+    let time = entry.time.map_or("", RawValue::get);
+    let time = time.strip_prefix('"').and_then(|time| time.strip_suffix('"')).filter(|time| !time.contains('\\'));
+    let time = time.unwrap_or_default();
     // The newline at the end of a line is the one escape that nearly all lines have.
     let (text, ended) = match memchr(b'\\', log) {
         None => (log, false),

@@ -113,8 +113,11 @@ impl Streams {
 impl Record {
     /// The next line of the stream.
     fn line(&mut self, text: Text<'_>, spans: Spans<'_>, now: Option<Instant>, emit: &mut Emitter, lines: &mut Lines) {
+        if emit.config.multiline.is_none() {
+            return emit.line(text, spans, lines);
+        }
         let config = std::sync::Arc::clone(&emit.config);
-        let Some(multiline) = &config.multiline else { return emit.line(text, spans, lines) };
+        let Some(multiline) = &config.multiline else { return };
         match multiline.step(&mut self.state, text.bytes) {
             Step::Alone => {
                 self.release(emit, lines);

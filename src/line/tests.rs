@@ -103,9 +103,9 @@ fn a_refused_line_is_kept_dropped_or_rejected_as_configured() {
 }
 
 proptest! {
-    /// For all files, raw events of lines within the limits are the file's lines, byte for byte.
+    /// For all files without NULs, raw events of lines within the limits are the file's lines, byte for byte.
     #[test]
-    fn raw_events_are_the_lines(file in prop::collection::vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'\n')], 0..400)) {
+    fn raw_events_are_the_lines(file in prop::collection::vec(prop_oneof![4 => 1u8.., 1 => Just(b'\n')], 0..400)) {
         let (events, lines) = run(builder(config(Parse::Raw, 1000, LongLines::Split)), &file, 1000);
         let mut joined = events.join(&b'\n');
         if file.last() == Some(&b'\n') {
@@ -215,8 +215,8 @@ fn what_waits_goes_when_it_is_due() {
     assert!(lines.events.is_empty() && lines.unused.is_empty());
     let due = start + Duration::from_secs(5);
     assert_eq!((line.held_from(), line.due()), (Some(0), Some(due)));
-    line.expire(due - Duration::from_millis(1), 1000, &mut lines);
-    assert!(lines.is_empty());
+    line.expire(due.checked_sub(Duration::from_millis(1)).unwrap(), 1000, &mut lines);
+    assert!(lines.events.is_empty());
     line.expire(due, 1000, &mut lines);
     assert_eq!(
         (lines.events.len(), lines.events[0].span_end, line.due(), line.held_from()),
@@ -367,4 +367,82 @@ proptest! {
         let bare = |texts: &[Vec<String>; 2]| texts.clone().map(|t| t.concat().replace('\n', ""));
         prop_assert_eq!(bare(&got), bare(&oracle(&pieces)));
     }
+}
+
+#[test]
+fn a_file_in_another_encoding_becomes_utf_8() {
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let file = wide("\u{feff}one \u{a00}\r\n\u{1f600}\n\nend");
+    let config = LineConfig { parse: Parse::Json, ..LineConfig::default() };
+    let (events, lines) = run(builder(config.clone()), &file, 1000);
+    assert_eq!(texts(&events), ["one \u{a00}", "\u{1f600}", "end"]);
+    assert_eq!((lines.counts.lines, lines.counts.dropped_blank, lines.counts.invalid_utf8), (4, 1, 0));
+    let (events, _) = run(builder(config.clone()), b"\xef\xbb\xbf{\"a\":1}\n", 1000);
+    assert_eq!(events, [b"{\"a\":1}"]);
+    let encoding = Encoding::of_label("windows-1252").unwrap();
+    let file = b"caf\xe9\n{\"a\":\"\x80\"}\n";
+    let (events, _) = run(builder(LineConfig { encoding, ..config.clone() }), file, 1000);
+    assert_eq!(events, ["{\"message\":\"caf\u{e9}\"}", "{\"a\":\"\u{20ac}\"}"].map(str::as_bytes));
+    // A file that is read from its middle on is told by its first bytes.
+    let file = wide("\u{feff}one\ntwo\n");
+    let mut line = LineBuilder::new(Arc::new(config), Added::default(), "tag".to_owned(), 10, 0);
+    line.detect(&file);
+    let mut lines = Lines::default();
+    assert_eq!(line.advance(&file[10..], 10, 1000, Instant::now(), &mut lines), 8);
+    assert_eq!(bytes(&lines, &[], &lines.events[0]), b"{\"message\":\"two\"}");
+}
+
+#[test]
+fn a_byte_order_mark_that_is_written_bit_by_bit_is_waited_for() {
+    let mut line = builder(config(Parse::Raw, 100, LongLines::Split));
+    let mut lines = Lines::default();
+    assert_eq!(line.advance(b"\xef\xbb", 0, 1000, Instant::now(), &mut lines), 0);
+    assert_eq!(line.advance(b"\xef\xbb\xbf", 0, 1000, Instant::now(), &mut lines), 3);
+    assert_eq!(lines.unused, [(0, 3)]);
+    let (events, _) = run(builder(config(Parse::Raw, 100, LongLines::Split)), b"\xef\xbb", 1000);
+    assert_eq!(events, [b"\xef\xbb"]);
+}
+
+#[test]
+fn parts_of_decoded_text_settle_no_byte_of_which_the_text_is_in_a_later_one() {
+    let file = vec![0x80; 5000];
+    let encoding = Encoding::of_label("windows-1252").unwrap();
+    let config = LineConfig { encoding, ..config(Parse::Raw, 1 << 20, LongLines::Split) };
+    let (events, lines) = run(builder(config), &file, 2000);
+    assert_eq!(texts(&events).concat(), "\u{20ac}".repeat(5000));
+    let mut before = 0;
+    for (event, text) in lines.events.iter().zip(texts(&events)) {
+        assert!(
+            event.span_start < event.span_end && event.span_start <= before,
+            "{event:?} after {before} bytes of text"
+        );
+        before += text.chars().count() as u64;
+    }
+}
+
+#[test]
+fn a_hole_in_a_file_is_skipped_and_counted() {
+    let mut file = b"whole\nbegun".to_vec();
+    file.resize(file.len() + 1000, 0);
+    file.extend_from_slice(b"next\n");
+    let (events, lines) = run(builder(config(Parse::Raw, 1 << 20, LongLines::Split)), &file, 1000);
+    assert_eq!(events, [&b"whole"[..], b"begun", b"next"]);
+    assert_eq!(lines.counts, Counts { lines: 3, nul_bytes: 1000, ..Counts::default() });
+}
+
+#[test]
+fn what_is_rendered_of_one_stretch_is_bounded() {
+    let fields = [("blob".to_owned(), Json::from("x".repeat(10_000)))];
+    let config = Arc::new(config(Parse::Raw, 100, LongLines::Split));
+    let mut line = LineBuilder::new(config, Added::new(fields, false), "tag".to_owned(), 0, 0);
+    let file = b"a\n".repeat(1000);
+    let (mut at, mut calls, mut events) = (0, 0, 0);
+    while at < file.len() {
+        let mut lines = Lines::default();
+        at += line.advance(&file[at..], at as u64, 1 << 20, Instant::now(), &mut lines);
+        assert!(lines.rendered.len() < MAX_RENDERED_BYTES + 11_000);
+        assert_eq!(lines.capped, at < file.len() || lines.rendered.len() > MAX_RENDERED_BYTES);
+        (calls, events) = (calls + 1, events + lines.events.len());
+    }
+    assert_eq!((calls, events), (10, 1000));
 }

@@ -114,6 +114,8 @@ impl Presets {
             Trace::None => None,
             Trace::Header(header) => self.after_header(header, line),
             Trace::At(at) => at.next(line).map(Trace::At),
+            // Java announces a thread's exception in the same words.
+            Trace::Python(Python::Thread) if self.at && At::Frames.next(line).is_some() => Some(Trace::At(At::Frames)),
             Trace::Python(python) => python.next(line).map(Trace::Python),
             Trace::Go(go) => go.next(line).map(Trace::Go),
             Trace::Ruby => language::ruby_goes_on(line).then_some(Trace::Ruby),

@@ -50,6 +50,7 @@ impl Group {
                 format: config.format,
                 partial_line_timeout: config.partial_line_timeout,
                 multiline: config.multiline.as_ref().map(Multiline::new),
+                encoding: config.encoding,
             }),
             rotate_wait: config.rotate_wait,
             add: config.add.clone(),

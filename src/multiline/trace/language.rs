@@ -46,7 +46,7 @@ impl At {
             Self::Object => return (indent > 0).then_some(Self::Object),
             Self::Frames => {}
         }
-        let is_frame = indent > 0 && rest.starts_with(b"at ");
+        let is_frame = indent > 0 && starts_with_any(rest, &[b"at ", b"eval at "]);
         let is_rest = rest.strip_prefix(b"... ").is_some_and(|n| n.first().is_some_and(u8::is_ascii_digit));
         let is_cause = starts_with_any(
             rest,
@@ -130,7 +130,7 @@ impl Python {
     }
 
     pub(super) fn next(self, line: &[u8]) -> Option<Self> {
-        let (indent, _) = indent(line);
+        let (indent, rest) = indent(line);
         match self {
             Self::Frames if indent > 0 => Some(Self::Frames),
             Self::Frames => {
@@ -149,7 +149,7 @@ impl Python {
                 }
             }
             Self::Chained | Self::Thread => Self::begin(line),
-            Self::Group => (indent > 0).then_some(Self::Group),
+            Self::Group => (indent > 0 && !rest.starts_with(b"+ Exception Group ")).then_some(Self::Group),
         }
     }
 }

@@ -151,7 +151,10 @@ impl Generation {
         let sent = bytes_since_newline(&file, offset)?;
         let shown = path.to_string_lossy();
         let line_tag = format!("{:x}-{:x}", file_id.dev, file_id.ino);
-        let line = LineBuilder::new(Arc::clone(&group.line), group.added(&shown), line_tag, offset, sent);
+        let mut line = LineBuilder::new(Arc::clone(&group.line), group.added(&shown), line_tag, offset, sent);
+        if offset > 0 {
+            line.detect(&head);
+        }
         Ok(Self {
             id,
             group: group_index,
@@ -206,7 +209,9 @@ impl Generation {
         if n == 0 {
             self.ended_at = Some(now);
             self.pause(now);
-            return Ok(Read::End);
+            self.line.expire(now, max_event, lines);
+            let at = self.read - carried as u64;
+            return Ok(if lines.is_empty() { Read::End } else { Read::Lines { start: at, end: at } });
         }
         chunk[..carried].copy_from_slice(&self.carry);
         self.remember(&chunk[carried..carried + n]);
@@ -223,16 +228,17 @@ impl Generation {
         let filled = &chunk[..filled];
         let start = self.read - filled.len() as u64;
         let used = self.line.advance(filled, start, max_event, now, lines);
+        self.line.expire(now, max_event, lines);
         self.capped = lines.capped;
         self.carry.clear();
         self.carry.shrink_to(MAX_IDLE_CARRY);
         self.carry.extend_from_slice(&filled[used..]);
-        if used == 0 { Read::Partial } else { Read::Lines { start, end: start + used as u64 } }
+        if used == 0 && lines.is_empty() { Read::Partial } else { Read::Lines { start, end: start + used as u64 } }
     }
 
     /// Makes an event of a last line that has no newline. The chunk is given to it.
     pub fn flush(&mut self, chunk: &mut Vec<u8>, max_event: usize, lines: &mut Lines) -> Option<Read> {
-        if self.carry.is_empty() {
+        if !self.has_partial_line() {
             return None;
         }
         let start = self.read - self.carry.len() as u64;
@@ -243,9 +249,9 @@ impl Generation {
         Some(Read::Lines { start, end: self.read })
     }
 
-    /// Whether there is the beginning of a line.
+    /// Whether there is the beginning of a line, or of a record of several lines.
     pub fn has_partial_line(&self) -> bool {
-        !self.carry.is_empty()
+        !self.carry.is_empty() || self.line.held_from().is_some()
     }
 
     /// Whether everything that was read is committed.
