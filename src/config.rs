@@ -187,6 +187,7 @@ pub enum OnParseError {
 
 /// What is added to each event; an event's own field of the same name is replaced.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct AddFields {
     /// Fields with fixed values.
     pub fields: BTreeMap<String, serde_json::Value>,

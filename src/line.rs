@@ -277,9 +277,8 @@ impl LineBuilder {
         let bytes = &place.chunk[at..at + frame.end];
         let text = Text { bytes, at: Some(at), start, origin: None, decoded: false, replaced: false };
         match frame.kind {
-            FrameKind::Whole => lines.counts.lines += 1,
+            FrameKind::Whole | FrameKind::Truncated => lines.counts.lines += 1,
             FrameKind::Part { last, .. } => lines.counts.lines += u64::from(last),
-            FrameKind::Truncated => lines.counts.lines += 1,
             FrameKind::Skipped => {
                 lines.counts.truncated_bytes += frame.next as u64;
                 return self.emit.unused(spans, lines);

@@ -63,7 +63,7 @@ fn folder() -> Option<PathBuf> {
 
 fn cases(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -85,16 +85,20 @@ fn events(config: LineConfig, file: &[u8]) -> Vec<String> {
     lines.events.iter().enumerate().map(text).collect()
 }
 
-fn plain(multiline: Option<Multiline>) -> LineConfig {
-    LineConfig { multiline, ..LineConfig::default() }
+fn plain(multiline: impl Into<Option<Multiline>>) -> LineConfig {
+    LineConfig { multiline: multiline.into(), ..LineConfig::default() }
 }
 
-fn rule(rule: Rule, max_lines: usize) -> Option<Multiline> {
-    Some(Multiline { rule, timeout: Duration::from_secs(1), max_lines })
+fn rule(rule: Rule, max_lines: usize) -> Multiline {
+    Multiline { rule, timeout: Duration::from_secs(1), max_lines }
 }
 
-fn custom(start: Option<&str>, until: Until) -> Option<Multiline> {
-    let start = start.map(|start| Regex::new(start).unwrap());
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"))
+}
+
+fn custom(start: Option<&str>, until: Until) -> Multiline {
+    let start = start.map(regex);
     rule(Rule::Custom(Custom { start, until }), 1000)
 }
 
@@ -114,9 +118,9 @@ fn presets(mode: &str) -> Option<Vec<Preset>> {
 /// The configuration of a case by its mode, or why there is none.
 fn configured(case: &Value) -> Result<LineConfig, String> {
     let (mode, options) = (case["mode"].as_str().unwrap_or_default(), &case["options"]);
-    let pattern = |name: &str| Regex::new(options[name].as_str().unwrap_or_default()).unwrap();
+    let pattern = |name: &str| regex(options[name].as_str().unwrap_or_default());
     if let Some(presets) = presets(mode) {
-        let max_lines = options["max_lines"].as_u64().map_or(1000, |n| usize::try_from(n).unwrap());
+        let max_lines = options["max_lines"].as_u64().map_or(1000, |n| usize::try_from(n).unwrap_or(usize::MAX));
         return Ok(plain(rule(Rule::Presets(Presets::new(presets)), max_lines)));
     }
     match mode {
@@ -128,12 +132,12 @@ fn configured(case: &Value) -> Result<LineConfig, String> {
         "vector-continue_past" => {
             Ok(plain(custom(options["start_pattern"].as_str(), Until::ContinuePast(pattern("condition_pattern")))))
         }
-        "regex" => Ok(plain(custom(None, Until::ContinuePast(Regex::new(r"\\$").unwrap())))),
+        "regex" => Ok(plain(custom(None, Until::ContinuePast(regex(r"\\$"))))),
         "otel-split" => match (options["line_start_pattern"].as_str(), options["line_end_pattern"].as_str()) {
             (None, None) => Ok(plain(None)),
             (Some(start), None) => Ok(plain(custom(Some(start), Until::Start))),
             // There is no newline in a line here.
-            (None, Some(end)) => Ok(plain(custom(None, Until::End(Regex::new(end.trim_end_matches("\\n")).unwrap())))),
+            (None, Some(end)) => Ok(plain(custom(None, Until::End(regex(end.trim_end_matches("\\n")))))),
             (Some(_), Some(_)) => Err("otel-split with two patterns".to_owned()),
         },
         "records" => match (ruby(&options["multiline_start_regexp"]), ruby(&options["multiline_end_regexp"])) {
@@ -308,9 +312,9 @@ fn files_in_other_encodings() {
     for name in ["unicode_c.log", "unicode_be_c.log", "vector-utf-16le.log"] {
         let file = std::fs::read(folder.join(name)).unwrap();
         let got = events(plain(None), &file);
-        let units = file.chunks_exact(2).map(|unit| match name.contains("_be_") {
-            true => u16::from_be_bytes([unit[0], unit[1]]),
-            false => u16::from_le_bytes([unit[0], unit[1]]),
+        let units = file.chunks_exact(2).map(|unit| {
+            let unit = [unit[0], unit[1]];
+            if name.contains("_be_") { u16::from_be_bytes(unit) } else { u16::from_le_bytes(unit) }
         });
         let text: String = char::decode_utf16(units.skip(1)).map(Result::unwrap).collect();
         report.check(name, &got, &text.lines().map(str::to_owned).collect::<Vec<_>>());
@@ -344,6 +348,7 @@ fn real_files_pass_whole() {
     println!("{files} files");
 }
 
+#[expect(clippy::print_stdout, reason = "this is for the one who asked for it")]
 fn finish(what: &str, report: &Report) {
     let skipped: usize = report.skipped.values().sum();
     println!("{what}: {} passed, {skipped} skipped, {} failed", report.passed, report.failed.len());

@@ -17,7 +17,7 @@ pub(super) const PRESETS: &str = "auto, or one or a list of java, python, go, ru
 const AUTO: &str = "auto";
 
 impl Resolver<'_> {
-    pub(super) fn multiline(&mut self, path: &str, raw: RawMultiline) -> Option<MultilineConfig> {
+    pub(super) fn multiline(&mut self, path: &str, raw: RawMultiline) -> MultilineConfig {
         let preset = raw.preset.map(|value| self.presets(&format!("{path}.preset"), &value));
         let ends = [
             ("continue", Until::Continue, raw.going_on),
@@ -59,13 +59,13 @@ impl Resolver<'_> {
             _ => {}
         }
         let max_lines = self.amount(&format!("{path}.max_lines"), raw.max_lines, &limits::MULTILINE_MAX_LINES);
-        Some(MultilineConfig {
+        MultilineConfig {
             preset: preset.unwrap_or_default(),
             start: raw.start,
             until: until.map(|(_, kind, pattern)| (kind, pattern)),
             timeout: self.amount(&format!("{path}.timeout"), raw.timeout, &limits::MULTILINE_TIMEOUT).0,
             max_lines: usize::try_from(max_lines).unwrap_or(usize::MAX),
-        })
+        }
     }
 
     fn pattern(&mut self, path: &str, pattern: &str) {

@@ -88,7 +88,7 @@ pub(super) struct RawSource {
     /// How the files' text is encoded: `auto` is UTF-8, or UTF-16 in files that begin with a byte order mark of that. (Fluent
     /// Bit: `generic.encoding`; Vector: `encoding.charset`.)
     #[schemars(extend(
-        "default" = crate::encoding::AUTO, "x-allowed" = "auto, or a label of the WHATWG's, such as utf-16le, windows-1252, shift_jis"
+        "default" = crate::encoding::AUTO, "x-allowed" = "auto or a label of the WHATWG's, such as windows-1252"
     ))]
     pub(super) encoding: Option<String>,
     /// How a line becomes an event; as a variable or flag in every source. (Fluent Bit: `Parser`; Vector: `parse_json`.)

@@ -181,7 +181,7 @@ impl Resolver<'_> {
                     &limits::PARTIAL_LINE_TIMEOUT,
                 )
                 .0,
-            multiline: raw.multiline.and_then(|raw| self.multiline(&format!("{path}.multiline"), raw)),
+            multiline: raw.multiline.map(|raw| self.multiline(&format!("{path}.multiline"), raw)),
             encoding: self.encoding(&format!("{path}.encoding"), raw.encoding.as_deref()),
             parse: raw.parse.unwrap_or(limits::PARSE),
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),

@@ -322,13 +322,13 @@ fn joined(pieces: &[Written], cuts: &[usize], config: LineConfig) -> [Vec<String
         add(&lines, &file[at..]);
         at += used;
         if ends.contains(&cut) {
-            now += Duration::from_secs(60);
+            now += Duration::from_mins(1);
             // A record can become due by what was a partial line until now.
             for _ in 0..2 {
                 let mut lines = Lines::default();
                 line.expire(now, 1 << 20, &mut lines);
                 add(&lines, &[]);
-                now += Duration::from_secs(60);
+                now += Duration::from_mins(1);
             }
             assert_eq!((line.held_from(), line.due()), (None, None));
         }

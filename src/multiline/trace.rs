@@ -39,6 +39,7 @@ impl Preset {
 }
 
 /// The languages that are on.
+#[expect(clippy::struct_excessive_bools, reason = "a set of languages, which are looked at one by one")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presets {
     /// The languages whose frames begin with `at`: Java, Node, .NET.

@@ -143,10 +143,7 @@ impl Python {
                 // What drivers of databases append to the messages of theirs.
                 let more =
                     [&b"DETAIL:"[..], b"HINT:", b"CONTEXT:", b"[SQL:", b"[parameters:", b"(Background on this error"];
-                match chained {
-                    true => Some(Self::Chained),
-                    false => starts_with_any(line, &more).then_some(Self::Exception),
-                }
+                if chained { Some(Self::Chained) } else { starts_with_any(line, &more).then_some(Self::Exception) }
             }
             Self::Chained | Self::Thread => Self::begin(line),
             Self::Group => (indent > 0 && !rest.starts_with(b"+ Exception Group ")).then_some(Self::Group),
