@@ -111,9 +111,10 @@ impl Added {
 impl<'a> Fields<'a> {
     /// Whether there is nothing to add.
     fn is_empty(&self) -> bool {
-        let Added { names, offset, kubernetes, .. } = self.added;
-        let origin = self.origin.is_some() && kubernetes.is_some();
-        names.is_empty() && !offset && !origin && self.stream().is_none() && self.time().is_none()
+        let Added { names, offset, stream, time, kubernetes, .. } = self.added;
+        // Of a runtime's file, all events look alike, also that of a line of which the runtime says nothing.
+        let origin = self.origin.is_some() && (*stream || *time || kubernetes.is_some());
+        names.is_empty() && !offset && !origin
     }
 
     fn stream(&self) -> Option<&'a str> {
