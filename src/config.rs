@@ -7,6 +7,7 @@ mod effective;
 mod layers;
 mod limits;
 mod mask;
+mod multiline;
 mod problem;
 mod raw;
 mod resolve;
@@ -21,6 +22,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::encoding::Encoding;
+pub use crate::multiline::trace::Preset;
 pub use effective::Effective;
 pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
@@ -97,6 +100,14 @@ pub struct SourceConfig {
     pub max_line_bytes: usize,
     /// What happens to longer ones.
     pub long_lines: LongLines,
+    /// Who wrote the file.
+    pub format: LineFormat,
+    /// How long the rest of a line is waited for; zero is without end.
+    pub partial_line_timeout: Duration,
+    /// Which lines are one record.
+    pub multiline: Option<MultilineConfig>,
+    /// How the files' text is encoded.
+    pub encoding: Encoding,
     /// How a line becomes an event.
     pub parse: Parse,
     /// What happens to a line that the parser refuses.
@@ -105,8 +116,6 @@ pub struct SourceConfig {
     pub add: AddFields,
     /// How long a rotated file is still watched after its last growth.
     pub rotate_wait: Duration,
-    /// How long a line waits for its newline before it is sent without; zero: for ever.
-    pub partial_line_timeout: Duration,
     /// Whether a file is read to its end before a newer one is begun.
     pub oldest_first: bool,
     /// How long a deleted file is held for what is unread of it.
@@ -141,6 +150,48 @@ pub enum LongLines {
     Truncate,
 }
 
+/// Who wrote a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LineFormat {
+    /// The service: its lines are the lines.
+    Plain,
+    /// A container runtime in the format of the CRI: containerd, CRI-O, podman.
+    Cri,
+    /// Docker's json-file driver.
+    Docker,
+    /// Whoever its first line shows.
+    Auto,
+}
+
+/// Which lines are one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultilineConfig {
+    /// Stack traces of these languages; none if patterns say it.
+    pub preset: Vec<Preset>,
+    /// A line that begins a record.
+    pub start: Option<String>,
+    /// How far a record goes, if not up to the next start.
+    pub until: Option<(Until, String)>,
+    /// How long a record waits for its next line.
+    pub timeout: Duration,
+    /// How many lines a record has at most.
+    pub max_lines: usize,
+}
+
+/// What the pattern that ends a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Lines that match go on with it.
+    Continue,
+    /// Lines that match go on with it, and so does the one after them.
+    ContinuePast,
+    /// The line that matches is its last.
+    End,
+    /// The line that matches does not belong to it.
+    EndBefore,
+}
+
 /// How a line becomes an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -165,6 +216,7 @@ pub enum OnParseError {
 
 /// What is added to each event; an event's own field of the same name is replaced.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct AddFields {
     /// Fields with fixed values.
     pub fields: BTreeMap<String, serde_json::Value>,
@@ -174,6 +226,12 @@ pub struct AddFields {
     pub path: bool,
     /// `offset`: the byte in the file at which the line starts.
     pub offset: bool,
+    /// `stream`: the container's stream, unless the event has such a field.
+    pub stream: bool,
+    /// `time`: when the runtime got the line, unless the event has such a field.
+    pub time: bool,
+    /// `kubernetes`: pod and container, unless the event has such a field.
+    pub kubernetes: bool,
 }
 
 /// Where events go.

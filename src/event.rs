@@ -47,8 +47,21 @@ pub struct EventRef {
     pub end: u32,
     /// Whether the event was rendered; otherwise it is a range of the chunk as it was read.
     pub rendered: bool,
-    /// Where the event's span ends in the file. It begins where the one before it ended.
+    /// Where the event's span begins in the file: the last of its ranges, and for nearly all events the only one.
+    pub span_start: u64,
+    /// Where it ends.
     pub span_end: u64,
+}
+
+/// A further range of the file that belongs to an event: pieces of other lines lie between it and the event's span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Further {
+    /// The event's index in its batch.
+    pub event: u32,
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last.
+    pub end: u64,
 }
 
 /// A line that no event was made of and that goes to the dead-letter file.
@@ -77,13 +90,17 @@ pub struct Batch {
     pub chunk: Vec<u8>,
     /// The bytes of events that are not ranges of the chunk.
     pub rendered: Vec<u8>,
-    /// The events, in file order.
+    /// The events, in the order in which they ended in the file.
     pub events: Vec<EventRef>,
+    /// Further ranges of events, in the order of the events. Empty but for lines that were joined across others.
+    pub more: Vec<Further>,
+    /// Ranges that no event was made of, and none will be.
+    pub unused: Vec<(u64, u64)>,
     /// Lines for the dead-letter file.
     pub rejected: Vec<Rejected>,
     /// What was seen while it was made.
     pub counts: Counts,
-    /// The file's bytes that this batch accounts for: from here ...
+    /// The file's bytes that were read for it: from here. Some may be held back and come with a later batch ...
     pub start: u64,
     /// ... to here.
     pub end: u64,
@@ -100,10 +117,9 @@ impl Batch {
         &from[event.start as usize..event.end as usize]
     }
 
-    /// The span after the last event: lines of which no event was made.
-    pub fn rest(&self) -> Option<Span> {
-        let start = self.events.last().map_or(self.start, |e| e.span_end);
-        (start < self.end).then_some(Span { source: self.source, start, end: self.end })
+    /// The spans that no event was made of.
+    pub fn unused(&self) -> impl Iterator<Item = Span> {
+        self.unused.iter().map(|&(start, end)| Span { source: self.source, start, end })
     }
 }
 
@@ -147,6 +163,13 @@ impl<'a> Event<'a> {
             index += 1;
             index - 1 <= at || n != name
         });
+    }
+
+    /// Sets a field unless there is one of that name.
+    pub fn set_if_absent(&mut self, name: &'a str, value: Value<'a>) {
+        if self.fields.iter().all(|(n, _)| n != name) {
+            self.fields.push((Cow::Borrowed(name), value));
+        }
     }
 
     /// Appends the event as a JSON object.
@@ -202,8 +225,8 @@ impl<'de> Visitor<'de> for Fields {
 pub struct Shape {
     /// The object has no field.
     pub empty: bool,
-    /// It has a field of one of the names that were asked for.
-    pub taken: bool,
+    /// What the caller said of its names, all of it together.
+    pub taken: u8,
 }
 
 /// Checks that a line is one JSON object: the quickest way, which looks at no name.
@@ -214,12 +237,12 @@ pub fn check_object(line: &str) -> Result<(), serde_json::Error> {
         de.deserialize_ignored_any(IgnoredAny)?;
         de.end()
     } else {
-        look_at(line, |_| false).map(drop)
+        look_at(line, |_| 0).map(drop)
     }
 }
 
-/// Checks that a line is one JSON object, and whether a name at its top level is taken by its caller, in one pass.
-pub fn look_at(line: &str, taken: impl Fn(&str) -> bool) -> Result<Shape, serde_json::Error> {
+/// Checks that a line is one JSON object, and asks its caller about each name at its top level, in one pass.
+pub fn look_at(line: &str, taken: impl Fn(&str) -> u8) -> Result<Shape, serde_json::Error> {
     let mut de = serde_json::Deserializer::from_str(line);
     let shape = de.deserialize_map(Look(taken))?;
     de.end()?;
@@ -228,7 +251,7 @@ pub fn look_at(line: &str, taken: impl Fn(&str) -> bool) -> Result<Shape, serde_
 
 struct Look<F>(F);
 
-impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Look<F> {
+impl<'de, F: Fn(&str) -> u8> Visitor<'de> for Look<F> {
     type Value = Shape;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,7 +259,7 @@ impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Look<F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
-        let mut shape = Shape { empty: true, taken: false };
+        let mut shape = Shape { empty: true, taken: 0 };
         while let Some(Key(name)) = map.next_key::<Key<'de>>()? {
             map.next_value::<IgnoredAny>()?;
             shape.empty = false;
@@ -298,15 +321,18 @@ mod tests {
 
     #[test]
     fn an_escaped_name_is_the_name_it_stands_for() {
-        assert_eq!(look_at(r#"{"h\u006fst":1}"#, |n| n == "host").unwrap(), Shape { empty: false, taken: true });
-        assert_eq!(look_at(r#"{"a":{"host":1}}"#, |n| n == "host").unwrap(), Shape { empty: false, taken: false });
-        assert_eq!(look_at(" { } ", |_| true).unwrap(), Shape { empty: true, taken: false });
+        assert_eq!(look_at(r#"{"h\u006fst":1}"#, |n| u8::from(n == "host")).unwrap(), Shape { empty: false, taken: 1 });
+        assert_eq!(
+            look_at(r#"{"a":{"host":1}}"#, |n| u8::from(n == "host")).unwrap(),
+            Shape { empty: false, taken: 0 }
+        );
+        assert_eq!(look_at(" { } ", |_| 1).unwrap(), Shape { empty: true, taken: 0 });
     }
 
     #[test]
     fn only_one_whole_object_is_an_event() {
         for bad in ["", "1", "[]", "null", "{", "{}{}", r#"{"a":1} x"#, "{\"a\":\"\u{1}\"}"] {
-            assert!(look_at(bad, |_| true).is_err(), "{bad}");
+            assert!(look_at(bad, |_| 1).is_err(), "{bad}");
             assert!(check_object(bad).is_err(), "{bad}");
             assert!(Event::from_json(bad).is_err(), "{bad}");
         }

@@ -2,9 +2,15 @@
 //!
 //! For all ways in which a file's bytes can be handed over in pieces, the frames are the same, adjacent, and cover every byte.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::config::LongLines;
+
+/// NULs in a row, within a line, that end it. A file has thousands of them where its writer crashed, or went on at its old offset after the
+/// file was truncated; in what is meant as text there are a few at most.
+const NUL_RUN_BYTES: usize = 512;
+/// How far back from a cut a byte is looked for that is a character of its own in every encoding that is compatible with ASCII.
+const LEGACY_LOOK_BACK_BYTES: usize = 64;
 
 /// A UTF-8 character is at most this long; a cut moves back by less than that to stay between two characters.
 const MAX_CHAR_BYTES: usize = 4;
@@ -38,6 +44,78 @@ pub enum FrameKind {
     Skipped,
     /// The newline of a line that was sent before the newline was written.
     LateNewline,
+    /// NULs that a hole in the file left at the start of a line.
+    Nuls,
+}
+
+/// How a file's characters are made of bytes, as far as framing has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// UTF-8.
+    Utf8,
+    /// Compatible with ASCII: a byte 0x0A is a newline.
+    Legacy,
+    /// Units of two bytes, the lower one first.
+    Utf16Le,
+    /// Units of two bytes, the higher one first.
+    Utf16Be,
+}
+
+impl Code {
+    fn is_wide(self) -> bool {
+        matches!(self, Self::Utf16Le | Self::Utf16Be)
+    }
+
+    fn width(self) -> usize {
+        if self.is_wide() { 2 } else { 1 }
+    }
+
+    fn is_unit(self, bytes: &[u8], c: u8) -> bool {
+        match self {
+            Self::Utf8 | Self::Legacy => bytes.first() == Some(&c),
+            Self::Utf16Le => bytes.starts_with(&[c, 0]),
+            Self::Utf16Be => bytes.starts_with(&[0, c]),
+        }
+    }
+
+    fn newline(self, bytes: &[u8]) -> Option<usize> {
+        if !self.is_wide() {
+            return memchr(b'\n', bytes);
+        }
+        let starts = memchr_iter(b'\n', bytes).map(|at| at & !1);
+        starts.into_iter().find(|&at| self.is_unit(&bytes[at..], b'\n'))
+    }
+
+    /// The last place at or before `at` that is between two characters, as far as that can be told; never 0.
+    fn boundary(self, bytes: &[u8], at: usize) -> usize {
+        match self {
+            Self::Utf8 => char_boundary(bytes, at),
+            Self::Legacy => {
+                let from = at.saturating_sub(LEGACY_LOOK_BACK_BYTES).max(1);
+                let is_alone = |i: &usize| bytes.get(i - 1).is_some_and(|&b| b < b'0');
+                (from..=at).rev().find(is_alone).unwrap_or(at)
+            }
+            Self::Utf16Le | Self::Utf16Be => {
+                let at = at & !1;
+                let high = bytes.get(at - 2..at).map(|unit| if self == Self::Utf16Be { unit[0] } else { unit[1] });
+                // Not between the halves of a pair.
+                if high.is_some_and(|b| b & 0xFC == 0xD8) && at > 2 { at - 2 } else { at }
+            }
+        }
+    }
+}
+
+/// Where a line ends, as far as its bytes are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// At a newline.
+    Newline(usize),
+    /// At NULs.
+    Nuls(usize),
+    /// Not yet; the NULs from here on may become enough to end it.
+    Perhaps(usize),
+    /// Not yet.
+    Open,
 }
 
 /// Where in a line the next byte lies.
@@ -59,12 +137,13 @@ pub struct Framer {
     max: usize,
     long_lines: LongLines,
     within: Within,
+    code: Code,
 }
 
 impl Framer {
     /// A framer at the start of a line.
     pub fn new(max: usize, long_lines: LongLines) -> Self {
-        Self { max, long_lines, within: Within::Start }
+        Self { max, long_lines, within: Within::Start, code: Code::Utf8 }
     }
 
     /// A framer that resumes in the middle of a line of which this many bytes are out already.
@@ -76,40 +155,52 @@ impl Framer {
             (_, LongLines::Truncate) if long => Within::Skip,
             _ => Within::Flushed,
         };
-        Self { max, long_lines, within }
+        Self { within, ..Self::new(max, long_lines) }
+    }
+
+    /// Changes the longest line that stays whole, from the next line on.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
+    /// Changes the encoding.
+    pub fn set_code(&mut self, code: Code) {
+        self.code = code;
     }
 
     /// The next frame of these bytes, or none while more are needed to tell.
     pub fn next(&mut self, bytes: &[u8]) -> Option<Frame> {
-        let newline = memchr(b'\n', bytes);
         match self.within {
-            Within::Start => self.line(bytes, newline),
-            Within::Parts => match newline.filter(|&at| at <= self.max) {
+            Within::Start => self.line(bytes),
+            Within::Parts => match self.end(bytes, self.max) {
                 // All of the line is out; only its newline came late.
-                Some(0) => Some(self.late_newline(1)),
-                Some(at) => {
+                End::Newline(0) => Some(self.late_newline(self.code.width())),
+                End::Nuls(0) => {
                     self.within = Within::Start;
-                    Some(Frame { end: at, next: at + 1, kind: FrameKind::Part { first: false, last: true } })
+                    self.line(bytes)
                 }
-                None => self.cut(bytes, FrameKind::Part { first: false, last: false }),
+                End::Newline(at) if at <= self.max => {
+                    Some(self.ended(at, at + self.code.width(), FrameKind::Part { first: false, last: true }))
+                }
+                End::Nuls(at) => Some(self.ended(at, at, FrameKind::Part { first: false, last: true })),
+                End::Perhaps(_) => None,
+                End::Newline(_) | End::Open => self.cut(bytes, FrameKind::Part { first: false, last: false }),
             },
-            Within::Skip if bytes.is_empty() => None,
-            Within::Skip => {
-                let next = newline.map_or(bytes.len(), |at| at + 1);
-                if newline.is_some() {
-                    self.within = Within::Start;
+            Within::Skip => self.skip(bytes),
+            Within::Flushed => {
+                let width = self.code.width();
+                let rest = bytes.get(width..).unwrap_or_default();
+                match self.code.is_unit(bytes, b'\r') {
+                    _ if bytes.len() < width => None,
+                    _ if self.code.is_unit(bytes, b'\n') => Some(self.late_newline(width)),
+                    true if rest.len() < width => None,
+                    true if self.code.is_unit(rest, b'\n') => Some(self.late_newline(2 * width)),
+                    _ => {
+                        self.within = Within::Start;
+                        self.line(bytes)
+                    }
                 }
-                Some(Frame { end: 0, next, kind: FrameKind::Skipped })
             }
-            Within::Flushed => match bytes {
-                [] | [b'\r'] => None,
-                [b'\n', ..] => Some(self.late_newline(1)),
-                [b'\r', b'\n', ..] => Some(self.late_newline(2)),
-                _ => {
-                    self.within = Within::Start;
-                    self.line(bytes, newline)
-                }
-            },
         }
     }
 
@@ -126,10 +217,16 @@ impl Framer {
         }
     }
 
-    fn line(&mut self, bytes: &[u8], newline: Option<usize>) -> Option<Frame> {
-        match newline {
-            Some(at) if at <= self.max => Some(Frame { end: at, next: at + 1, kind: FrameKind::Whole }),
-            _ => match self.long_lines {
+    fn line(&mut self, bytes: &[u8]) -> Option<Frame> {
+        if bytes.first() == Some(&0) && !self.code.is_wide() {
+            let next = leading_nuls(bytes);
+            return Some(Frame { end: 0, next, kind: FrameKind::Nuls });
+        }
+        match self.end(bytes, self.max) {
+            End::Newline(at) if at <= self.max => Some(self.ended(at, at + self.code.width(), FrameKind::Whole)),
+            End::Nuls(at) => Some(self.ended(at, at, FrameKind::Whole)),
+            End::Perhaps(_) => None,
+            End::Newline(_) | End::Open => match self.long_lines {
                 LongLines::Split => {
                     let frame = self.cut(bytes, FrameKind::Part { first: true, last: false })?;
                     self.within = Within::Parts;
@@ -144,18 +241,72 @@ impl Framer {
         }
     }
 
+    /// The rest of a truncated line, as far as it is there.
+    fn skip(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let next = match self.end(bytes, usize::MAX) {
+            End::Newline(at) => {
+                self.within = Within::Start;
+                at + self.code.width()
+            }
+            End::Nuls(0) => {
+                self.within = Within::Start;
+                return self.line(bytes);
+            }
+            End::Nuls(at) => {
+                self.within = Within::Start;
+                at
+            }
+            End::Perhaps(at) => at,
+            // Half of a unit waits for the other half.
+            End::Open => bytes.len() - bytes.len() % self.code.width(),
+        };
+        (next > 0).then_some(Frame { end: 0, next, kind: FrameKind::Skipped })
+    }
+
+    /// Where the line ends that these bytes begin with. NULs count if they begin in its first `max` bytes.
+    fn end(&self, bytes: &[u8], max: usize) -> End {
+        let newline = self.code.newline(bytes);
+        let line = &bytes[..newline.unwrap_or(bytes.len())];
+        let otherwise = newline.map_or(End::Open, End::Newline);
+        let is_open = newline.is_none() && (bytes.len() > max || max == usize::MAX);
+        // Most lines are shorter than any run that would end them.
+        if self.code.is_wide() || (line.len() < NUL_RUN_BYTES && !is_open) {
+            return otherwise;
+        }
+        let mut from = 0;
+        while let Some(at) = memchr(0, &line[from..]).map(|at| from + at).filter(|&at| at <= max) {
+            let run = leading_nuls(&line[at..]);
+            if run >= NUL_RUN_BYTES {
+                return End::Nuls(at);
+            }
+            if newline.is_none() && at + run == line.len() {
+                return End::Perhaps(at);
+            }
+            from = at + run;
+        }
+        otherwise
+    }
+
     fn cut(&self, bytes: &[u8], kind: FrameKind) -> Option<Frame> {
         if bytes.len() <= self.max {
             return None;
         }
-        let end = char_boundary(bytes, self.max);
+        let end = self.code.boundary(bytes, self.max);
         Some(Frame { end, next: end, kind })
     }
 
-    fn late_newline(&mut self, next: usize) -> Frame {
+    fn ended(&mut self, end: usize, next: usize, kind: FrameKind) -> Frame {
         self.within = Within::Start;
-        Frame { end: 0, next, kind: FrameKind::LateNewline }
+        Frame { end, next, kind }
     }
+
+    fn late_newline(&mut self, next: usize) -> Frame {
+        self.ended(0, next, FrameKind::LateNewline)
+    }
+}
+
+fn leading_nuls(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|&&b| b == 0).count()
 }
 
 /// The last place at or before `at` that is not inside a UTF-8 character, as far as that can be told; never 0.
@@ -184,7 +335,19 @@ mod tests {
             at += f.next;
         }
         assert_eq!(at, file.len(), "every byte belongs to a frame");
+        // NULs that are skipped and the rest of a truncated line are told of as they come: how often depends on the pieces.
+        out.dedup_by(|b, a| a.1 == b.1 && matches!(a.1, FrameKind::Nuls | FrameKind::Skipped));
         out
+    }
+
+    /// What a hole in a file leaves of it: runs of NULs, short ones and long ones.
+    fn holes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => prop::collection::vec(prop_oneof![4 => b'a'..=b'c', 1 => Just(b'\n')], 0..30),
+            1 => (1usize..6).prop_map(|n| vec![0; n]),
+            1 => (500usize..530).prop_map(|n| vec![0; n]),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
     }
 
     fn text(frames: Vec<(Vec<u8>, FrameKind)>) -> Vec<(String, FrameKind)> {
@@ -243,10 +406,61 @@ mod tests {
         assert_eq!(got, [(String::new(), FrameKind::Skipped), ("x".to_owned(), FrameKind::Whole)]);
     }
 
+    #[test]
+    fn nuls_at_the_start_of_a_line_are_skipped_and_many_end_it() {
+        let mut file = b"\0\0a\0b\nbegun".to_vec();
+        file.resize(file.len() + 600, 0);
+        file.extend_from_slice(b"next\n");
+        let got = text(frames(&file, &[3, 300], Framer::new(10_000, LongLines::Split)));
+        let (nuls, whole) = (FrameKind::Nuls, FrameKind::Whole);
+        let want = [("", nuls), ("a\0b", whole), ("begun", whole), ("", nuls), ("next", whole)];
+        assert_eq!(got, want.map(|(t, k)| (t.to_owned(), k)));
+    }
+
+    #[test]
+    fn lines_of_utf_16_end_at_newlines_of_two_bytes() {
+        // U+0A00 and U+000A have the same bytes, as have the end of one character and the start of the next.
+        let wide = |text: &str, le: bool| -> Vec<u8> {
+            text.encode_utf16().flat_map(|u| if le { u.to_le_bytes() } else { u.to_be_bytes() }).collect()
+        };
+        for (code, le) in [(Code::Utf16Le, true), (Code::Utf16Be, false)] {
+            let mut framer = Framer::new(8, LongLines::Split);
+            framer.set_code(code);
+            let file = wide("a\u{a00}\u{a}\u{10a}\nabc\u{1f600}d", le);
+            let got = frames(&file, &[1, 3, 5, 7, 9, 12], framer);
+            let part = |first, last| FrameKind::Part { first, last };
+            let want = [
+                ("a\u{a00}", FrameKind::Whole),
+                ("\u{10a}", FrameKind::Whole),
+                ("abc", part(true, false)),
+                ("\u{1f600}d", part(false, true)),
+            ];
+            assert_eq!(got, want.map(|(t, k)| (wide(t, le), k)));
+        }
+    }
+
     proptest! {
+        /// For all files with holes and all ways to hand them over, the frames are the same, and nothing but NULs is left out.
+        #[test]
+        fn holes_are_the_same_in_all_pieces(file in holes(), mut pieces in prop::collection::vec(any::<usize>(), 0..8),
+                                            max in prop_oneof![4usize..40, 400usize..700], split in any::<bool>()) {
+            let mode = if split { LongLines::Split } else { LongLines::Truncate };
+            for piece in &mut pieces {
+                *piece %= file.len() + 1;
+            }
+            pieces.sort_unstable();
+            let got = frames(&file, &pieces, Framer::new(max, mode));
+            prop_assert_eq!(&got, &frames(&file, &[], Framer::new(max, mode)));
+            if split {
+                let bare = |bytes: &[u8]| bytes.iter().copied().filter(|b| !matches!(b, 0 | b'\n')).collect::<Vec<u8>>();
+                let joined: Vec<u8> = got.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+                prop_assert_eq!(bare(&joined), bare(&file));
+            }
+        }
+
         /// For all files and all ways to hand them over, split frames joined with their newlines are the file.
         #[test]
-        fn joined_frames_are_the_file(file in prop::collection::vec(prop_oneof![5 => any::<u8>(), 1 => Just(b'\n')], 0..300),
+        fn joined_frames_are_the_file(file in prop::collection::vec(prop_oneof![5 => 1u8.., 1 => Just(b'\n')], 0..300),
                                       mut pieces in prop::collection::vec(0usize..300, 0..8), max in 4usize..40) {
             pieces.retain(|&p| p <= file.len());
             pieces.sort_unstable();
@@ -269,7 +483,7 @@ mod tests {
 
         /// For all files, what truncation keeps of each line is a prefix of it, and whole where it fits.
         #[test]
-        fn truncated_frames_are_prefixes(file in prop::collection::vec(prop_oneof![5 => any::<u8>(), 1 => Just(b'\n')], 0..300),
+        fn truncated_frames_are_prefixes(file in prop::collection::vec(prop_oneof![5 => 1u8.., 1 => Just(b'\n')], 0..300),
                                          mut pieces in prop::collection::vec(0usize..300, 0..8), max in 4usize..40) {
             pieces.retain(|&p| p <= file.len());
             pieces.sort_unstable();

@@ -314,6 +314,11 @@ impl<P: PutRecords> Sender<P> {
         if c.parse_errors > 0 {
             m.parse_errors.with_label_values(&[batch.parser]).inc_by(c.parse_errors);
         }
+        for (count, format) in [(c.cri_errors, "cri"), (c.docker_errors, "docker")] {
+            if count > 0 {
+                m.parse_errors.with_label_values(&[format]).inc_by(count);
+            }
+        }
         if c.invalid_utf8 > 0 {
             m.invalid_utf8.with_label_values(source).inc_by(c.invalid_utf8);
         }
@@ -322,29 +327,34 @@ impl<P: PutRecords> Sender<P> {
                 m.long_lines.with_label_values(&[&*batch.source_name, action]).inc_by(count);
             }
         }
-        if c.truncated_bytes > 0 {
-            m.abandoned_bytes.with_label_values(&["long_line"]).inc_by(c.truncated_bytes);
+        for (count, reason) in [(c.truncated_bytes, "long_line"), (c.nul_bytes, "nul")] {
+            if count > 0 {
+                m.abandoned_bytes.with_label_values(&[reason]).inc_by(count);
+            }
         }
     }
 
     fn pack(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
-        let mut start = batch.start;
-        for event in &batch.events {
+        let mut more = &batch.more[..];
+        for (index, event) in batch.events.iter().enumerate() {
+            let count = more.iter().take_while(|further| further.event as usize == index).count();
+            let (further, rest) = more.split_at(count);
+            more = rest;
             let record = UserRecord {
                 lane: batch.lane,
                 partition_key: &batch.partition_key,
                 data: batch.bytes(event),
-                span: Span { source: batch.source, start, end: event.span_end },
+                span: Span { source: batch.source, start: event.span_start, end: event.span_end },
+                further,
                 read_at: batch.read_at,
             };
             let idle = self.collector.is_idle(batch.lane);
             if let Some(closed) = self.aggregator.push(&record, idle) {
                 self.collector.push(closed);
             }
-            start = event.span_end;
         }
-        if let Some(rest) = batch.rest() {
-            join_span(&mut self.settled, rest);
+        for span in batch.unused() {
+            join_span(&mut self.settled, span);
         }
         self.aggregator.absorb(batch.permit);
         self.aggregator.release();
@@ -612,7 +622,9 @@ mod tests {
             partition_key: "key".into(),
             chunk: b"line\n".to_vec(),
             rendered: Vec::new(),
-            events: vec![EventRef { start: 0, end: 4, rendered: false, span_end: 5 }],
+            events: vec![EventRef { start: 0, end: 4, rendered: false, span_start: 0, span_end: 5 }],
+            more: Vec::new(),
+            unused: Vec::new(),
             rejected: Vec::new(),
             counts: Counts { lines: 1, ..Counts::default() },
             start: 0,

@@ -1,12 +1,36 @@
 //! The straight line from a chunk of a file to the events of a batch: framer, parser, rendering. Plain calls over one piece of memory;
 //! it reads nothing, waits for nothing, and decides nothing about delivery.
 
-use std::borrow::Cow;
+mod emit;
+mod held;
+mod ranges;
+mod streams;
 
-use crate::config::{LongLines, OnParseError, Parse};
-use crate::event::{EventRef, Rejected, Value};
-use crate::frame::{Frame, FrameKind, Framer, char_boundary};
-use crate::parse::{self, Added, Parsed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{LineFormat, LongLines, OnParseError, Parse};
+use crate::container::{Piece, Stream, cri, docker};
+use crate::encoding::{self, Encoding};
+use crate::event::{EventRef, Further, Rejected};
+use crate::frame::{Frame, FrameKind, Framer};
+use crate::multiline::Multiline;
+use crate::parse::{Added, Origin};
+use emit::{Emitter, Part, Text};
+pub use ranges::Range;
+use ranges::Spans;
+use streams::Streams;
+
+/// Rendered bytes at which a stretch is cut short: tiny lines that get large fields would make hundreds of times their bytes of them.
+const MAX_RENDERED_BYTES: usize = 1 << 20;
+
+/// A line of a container runtime can be this long whatever `max_line_bytes` is, which is about the text in it: runtimes cut at 16 KiB, of which
+/// JSON's escapes can make six times as much.
+const MAX_RUNTIME_LINE_BYTES: usize = 128 * 1024;
+/// What a runtime writes around the text of a line.
+const RUNTIME_HEAD_BYTES: usize = 1024;
 
 /// How the lines of one group of files become events.
 #[derive(Debug, Clone)]
@@ -19,6 +43,39 @@ pub struct LineConfig {
     pub max_line_bytes: usize,
     /// What happens to longer ones.
     pub long_lines: LongLines,
+    /// Who wrote the file.
+    pub format: LineFormat,
+    /// How long a line waits for its next piece; zero is without end.
+    pub partial_line_timeout: Duration,
+    /// Which lines are one record.
+    pub multiline: Option<Multiline>,
+    /// How its text is encoded.
+    pub encoding: Encoding,
+}
+
+impl Default for LineConfig {
+    fn default() -> Self {
+        Self {
+            parse: Parse::Raw,
+            on_parse_error: OnParseError::Keep,
+            max_line_bytes: 1 << 20,
+            long_lines: LongLines::Split,
+            format: LineFormat::Plain,
+            partial_line_timeout: Duration::from_secs(5),
+            multiline: None,
+            encoding: Encoding::Auto,
+        }
+    }
+}
+
+impl LineConfig {
+    /// The longest line of a file that is read as a whole.
+    fn max_frame(&self, format: LineFormat) -> usize {
+        match format {
+            LineFormat::Plain => self.max_line_bytes,
+            _ => self.max_line_bytes.max(MAX_RUNTIME_LINE_BYTES) + RUNTIME_HEAD_BYTES,
+        }
+    }
 }
 
 /// What a stretch of a file became.
@@ -26,12 +83,25 @@ pub struct LineConfig {
 pub struct Lines {
     /// The events.
     pub events: Vec<EventRef>,
-    /// The bytes of those that are not ranges of the chunk.
+    /// Ranges of events beside their spans, in the order of the events.
+    pub more: Vec<Further>,
+    /// Ranges that no event was made of, and none will be.
+    pub unused: Vec<Range>,
+    /// The bytes of events that are not ranges of the chunk.
     pub rendered: Vec<u8>,
     /// Lines for the dead-letter file.
     pub rejected: Vec<Rejected>,
     /// What was seen on the way.
     pub counts: Counts,
+    /// There is more in the bytes than was used: they are to be handed in again before any more are read.
+    pub capped: bool,
+}
+
+impl Lines {
+    /// Whether there is nothing for the sender in it.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.unused.is_empty() && self.rejected.is_empty() && self.counts == Counts::default()
+    }
 }
 
 /// What the line saw and did, for the ledger.
@@ -53,360 +123,280 @@ pub struct Counts {
     pub truncated: u64,
     /// Bytes that were cut off.
     pub truncated_bytes: u64,
+    /// NULs that holes in the file left at the start of lines.
+    pub nul_bytes: u64,
+    /// Lines of a CRI file that are not in that format.
+    pub cri_errors: u64,
+    /// Lines of a file of Docker's that are not in its format.
+    pub docker_errors: u64,
 }
 
-/// The line of one file: framing state, added fields, part numbers.
+/// The line of one file: framing state, added fields, part numbers, and what is held back.
 #[derive(Debug)]
 pub struct LineBuilder {
-    config: LineConfig,
     framer: Framer,
-    added: Added,
-    /// Names this file in the `partial_id` of lines that are sent in parts.
-    tag: String,
+    emit: Emitter,
+    /// Of the line in the file that is being sent in parts.
     part: Part,
-    max_event: usize,
+    /// Who wrote the file; not known before its first line, if that is to tell.
+    format: LineFormat,
+    /// The first line that comes is not whole, and tells nothing.
+    in_line: bool,
+    /// In parts of a runtime's line: its stream, and whether the container's line goes on after it.
+    continued: Option<(Stream, bool)>,
+    /// What is held back, once something can be.
+    streams: Option<Box<Streams>>,
+    /// For text that had to be unescaped.
+    buffer: Vec<u8>,
+    /// What the file is in; not known before its first bytes.
+    standard: Option<&'static encoding_rs::Encoding>,
+    /// For text that had to be decoded.
+    decoded: String,
 }
 
-/// A stretch of the file that becomes events.
+/// Where the bytes are that are being looked at: in the chunk, in the file, and when. Without a time, nothing is waited for.
 #[derive(Debug, Clone, Copy)]
-struct Stretch<'a> {
-    /// The line's bytes.
-    line: &'a [u8],
-    /// Where they begin in the file.
-    start: u64,
-    /// Where the next line, or the next part, begins.
-    end: u64,
-}
-
-/// Where a line that is sent in parts stands.
-#[derive(Debug, Default)]
-struct Part {
-    line_offset: u64,
-    ordinal: u64,
-}
-
-/// How much of a line an event holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    Part { last: bool },
-    Truncated,
+struct Place<'a> {
+    chunk: &'a [u8],
+    /// Where the chunk begins in the file.
+    offset: u64,
+    now: Option<Instant>,
 }
 
 impl LineBuilder {
     /// The line of a file that is read from `offset` on; `sent` bytes before it belong to the same line and are out already.
-    pub fn new(config: LineConfig, added: Added, tag: String, offset: u64, sent: u64) -> Self {
-        let framer = Framer::resumed(config.max_line_bytes, config.long_lines, sent);
+    pub fn new(config: Arc<LineConfig>, added: Added, tag: String, offset: u64, sent: u64) -> Self {
+        let format = config.format;
+        let framer = Framer::resumed(config.max_frame(format), config.long_lines, sent);
         // Above every ordinal that can have been used for what is out already.
         let part = Part { line_offset: offset - sent, ordinal: sent + 1 };
-        Self { config, framer, added, tag, part, max_event: usize::MAX }
+        let emit = Emitter { config, added, tag, max_event: usize::MAX, idle: None };
+        let (continued, streams, buffer) = (None, None, Vec::new());
+        let (in_line, standard, decoded) = (sent > 0, None, String::new());
+        Self { framer, emit, part, format, in_line, continued, streams, buffer, standard, decoded }
     }
 
-    /// Turns what can be turned of `chunk[from..]`, of which the first byte lies at `offset` in the file, into events of at most `max_event`
-    /// bytes. Answers how many bytes were used; the rest waits for its newline.
-    pub fn advance(&mut self, chunk: &[u8], offset: u64, max_event: usize, lines: &mut Lines) -> usize {
-        self.max_event = max_event;
-        let mut at = 0;
-        while let Some(frame) = self.framer.next(&chunk[at..]) {
-            self.take(chunk, at, offset, frame, lines);
-            at += frame.next;
+    /// Tells a file's encoding by its first bytes. Reading that does not begin with them needs this first.
+    pub fn detect(&mut self, head: &[u8]) {
+        if self.standard.is_none()
+            && let Some((standard, _)) = self.emit.config.encoding.detect(head, true)
+        {
+            self.set_encoding(standard);
         }
+    }
+
+    fn set_encoding(&mut self, standard: &'static encoding_rs::Encoding) {
+        self.framer.set_code(encoding::code(standard));
+        self.standard = Some(standard);
+    }
+
+    /// Tells the encoding at the file's beginning, and answers the length of a byte order mark there. None while more is needed to tell.
+    fn begin(&mut self, place: Place<'_>, is_all: bool, lines: &mut Lines) -> Option<usize> {
+        if self.standard.is_some() {
+            return Some(0);
+        }
+        let head = if place.offset == 0 { place.chunk } else { &[] };
+        let (standard, mark) = self.emit.config.encoding.detect(head, is_all || place.offset > 0)?;
+        self.set_encoding(standard);
+        if mark > 0 {
+            self.emit.unused(Spans::one((0, mark as u64)), lines);
+        }
+        Some(mark)
+    }
+
+    /// Turns what can be turned of `chunk`, of which the first byte lies at `offset` in the file, into events of at most `max_event`
+    /// bytes. Answers how many bytes were used; the rest waits for its newline, or, if [`Lines::capped`] is set, for another call.
+    pub fn advance(&mut self, chunk: &[u8], offset: u64, max_event: usize, now: Instant, lines: &mut Lines) -> usize {
+        self.emit.max_event = max_event;
+        lines.capped = false;
+        let place = Place { chunk, offset, now: Some(now) };
+        let Some(mut at) = self.begin(place, false, lines) else { return 0 };
+        while let Some(frame) = self.framer.next(&chunk[at..]) {
+            self.take(place, at, frame, lines);
+            at += frame.next;
+            if lines.rendered.len() > MAX_RENDERED_BYTES {
+                lines.capped = true;
+                break;
+            }
+        }
+        self.emit.end(lines);
         at
     }
 
-    /// Turns a last line without a newline into an event.
+    /// The file's end: turns all that there is into events, a last line without a newline and what is held back.
     pub fn flush(&mut self, rest: &[u8], offset: u64, max_event: usize, lines: &mut Lines) {
-        self.max_event = max_event;
-        if let Some(frame) = self.framer.flush(rest) {
-            self.take(rest, 0, offset, frame, lines);
+        self.emit.max_event = max_event;
+        self.finish(Place { chunk: rest, offset, now: None }, lines);
+    }
+
+    /// Turns a last line that has waited for its newline for long enough into an event, and what is due. The newline may still come.
+    pub fn flush_partial(&mut self, rest: &[u8], offset: u64, max_event: usize, now: Instant, lines: &mut Lines) {
+        self.emit.max_event = max_event;
+        self.finish(Place { chunk: rest, offset, now: Some(now) }, lines);
+    }
+
+    fn finish(&mut self, place: Place<'_>, lines: &mut Lines) {
+        let mut at = if place.chunk.is_empty() { 0 } else { self.begin(place, true, lines).unwrap_or(0) };
+        while let Some(frame) = self.framer.next(&place.chunk[at..]) {
+            self.take(place, at, frame, lines);
+            at += frame.next;
+        }
+        if let Some(frame) = self.framer.flush(&place.chunk[at..]) {
+            self.take(place, at, frame, lines);
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.expire(place.now, &mut self.emit, lines);
+        }
+        self.emit.end(lines);
+    }
+
+    /// When something that is held back has to go though nothing more came.
+    pub fn due(&self) -> Option<Instant> {
+        self.streams.as_ref()?.due()
+    }
+
+    /// Turns what is due into events.
+    pub fn expire(&mut self, now: Instant, max_event: usize, lines: &mut Lines) {
+        self.emit.max_event = max_event;
+        if self.due().is_some_and(|due| due <= now)
+            && let Some(streams) = &mut self.streams
+        {
+            streams.expire(Some(now), &mut self.emit, lines);
+            self.emit.end(lines);
         }
     }
 
-    fn take(&mut self, chunk: &[u8], at: usize, offset: u64, frame: Frame, lines: &mut Lines) {
-        let line = &chunk[at..at + frame.end];
-        let (start, end) = (offset + at as u64, offset + (at + frame.next) as u64);
-        let stretch = Stretch { line, start, end };
+    /// The first byte of the oldest thing that is held back.
+    pub fn held_from(&self) -> Option<u64> {
+        self.streams.as_ref()?.from()
+    }
+
+    fn take(&mut self, place: Place<'_>, at: usize, frame: Frame, lines: &mut Lines) {
+        let start = place.offset + at as u64;
+        let spans = Spans::one((start, start + frame.next as u64));
+        let bytes = &place.chunk[at..at + frame.end];
+        let text = Text { bytes, at: Some(at), start, origin: None, decoded: false, replaced: false };
         match frame.kind {
-            FrameKind::Whole => {
-                lines.counts.lines += 1;
-                self.whole(stretch, at, lines);
+            FrameKind::Whole | FrameKind::Truncated => lines.counts.lines += 1,
+            FrameKind::Part { last, .. } => lines.counts.lines += u64::from(last),
+            FrameKind::Skipped => {
+                lines.counts.truncated_bytes += frame.next as u64;
+                return self.emit.unused(spans, lines);
             }
+            FrameKind::LateNewline => return self.emit.unused(spans, lines),
+            FrameKind::Nuls => {
+                lines.counts.nul_bytes += frame.next as u64;
+                return self.emit.unused(spans, lines);
+            }
+        }
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let replaced = self.standard.and_then(|standard| encoding::decode(standard, text.bytes, &mut decoded));
+        if let Some(replaced) = replaced {
+            let text = Text { bytes: decoded.as_bytes(), at: None, decoded: true, replaced, ..text };
+            self.dispatch(text, spans, frame.kind, place.now, lines);
+        } else {
+            self.dispatch(text, spans, frame.kind, place.now, lines);
+        }
+        self.decoded = decoded;
+    }
+
+    fn dispatch(&mut self, text: Text<'_>, spans: Spans<'_>, kind: FrameKind, now: Option<Instant>, lines: &mut Lines) {
+        if self.format == LineFormat::Auto && !std::mem::take(&mut self.in_line) {
+            self.detect_format(text.bytes);
+        }
+        match self.format {
+            LineFormat::Cri | LineFormat::Docker => self.runtime_line(text, spans, kind, now, lines),
+            LineFormat::Plain | LineFormat::Auto => self.plain_line(text, spans, kind, now, lines),
+        }
+    }
+
+    /// The first line of a file tells who wrote it.
+    fn detect_format(&mut self, line: &[u8]) {
+        self.format = if cri::parse(line).is_some() {
+            LineFormat::Cri
+        } else if docker::is_entry(line) {
+            LineFormat::Docker
+        } else {
+            LineFormat::Plain
+        };
+        self.framer.set_max(self.emit.config.max_frame(self.format));
+    }
+
+    fn plain_line(
+        &mut self,
+        text: Text<'_>,
+        spans: Spans<'_>,
+        kind: FrameKind,
+        now: Option<Instant>,
+        lines: &mut Lines,
+    ) {
+        match kind {
             FrameKind::Part { first, last } => {
                 if first {
-                    self.part = Part { line_offset: start, ordinal: 1 };
+                    self.part = Part::first(text.start);
                     lines.counts.split += 1;
                 }
-                lines.counts.lines += u64::from(last);
-                self.parts(stretch, last, lines);
+                self.end_record(lines);
+                self.emit.part(text, spans, last, &mut self.part, lines);
             }
             FrameKind::Truncated => {
-                lines.counts.lines += 1;
-                self.truncated(stretch, lines);
+                self.end_record(lines);
+                self.emit.truncated(text, spans, lines);
             }
-            FrameKind::Skipped => lines.counts.truncated_bytes += frame.next as u64,
-            FrameKind::LateNewline => {}
+            _ if self.emit.config.multiline.is_none() => self.emit.line(text, spans, lines),
+            _ => {
+                let streams = self.streams.get_or_insert_default();
+                streams.whole(Stream::Unknown, text, spans, now, (&mut self.emit, lines));
+            }
         }
     }
 
-    /// A line within the limit, of which the first byte lies at `at` in the chunk.
-    fn whole(&mut self, stretch: Stretch<'_>, at: usize, lines: &mut Lines) {
-        let Stretch { line, start, end } = stretch;
-        let from = lines.rendered.len();
-        let mut invalid_utf8 = false;
-        let parsed = parse::parse(self.config.parse, line, &self.added, start, &mut lines.rendered, &mut invalid_utf8);
-        let parsed = match parsed {
-            Parsed::Refused => {
-                lines.counts.parse_errors += 1;
-                self.refused(line, start, lines, &mut invalid_utf8)
+    /// What is sent in parts is a record by itself.
+    fn end_record(&mut self, lines: &mut Lines) {
+        if let Some(streams) = &mut self.streams {
+            streams.end_record(Stream::Unknown, &mut self.emit, lines);
+        }
+    }
+
+    /// A line that a container runtime wrote, or a part of it.
+    fn runtime_line(
+        &mut self,
+        text: Text<'_>,
+        spans: Spans<'_>,
+        kind: FrameKind,
+        now: Option<Instant>,
+        lines: &mut Lines,
+    ) {
+        let more = matches!(kind, FrameKind::Part { last: false, .. });
+        if let (FrameKind::Part { first: false, .. }, Some((stream, partial))) = (kind, self.continued) {
+            if !more {
+                self.continued = None;
             }
-            Parsed::Verbatim { .. } | Parsed::Rendered | Parsed::Blank => parsed,
+            let streams = self.streams.get_or_insert_default();
+            return streams.piece((stream, partial || more), text, spans, now, (&mut self.emit, lines));
+        }
+        let parsed = match self.format {
+            LineFormat::Docker => docker::parse(text.bytes, &mut self.buffer),
+            _ => cri::parse(text.bytes),
         };
-        let event = match parsed {
-            Parsed::Verbatim { start: s, end: e } => {
-                EventRef { start: small(at + s), end: small(at + e), rendered: false, span_end: end }
-            }
-            Parsed::Rendered => {
-                EventRef { start: small(from), end: small(lines.rendered.len()), rendered: true, span_end: end }
-            }
-            Parsed::Blank => {
-                lines.counts.dropped_blank += 1;
-                return;
-            }
-            Parsed::Refused => return,
-        };
-        if (event.end - event.start) as usize > self.max_event {
-            lines.rendered.truncate(from);
-            return self.too_large(stretch, lines);
-        }
-        lines.counts.invalid_utf8 += u64::from(invalid_utf8);
-        lines.events.push(event);
-    }
-
-    fn refused(&self, line: &[u8], start: u64, lines: &mut Lines, invalid_utf8: &mut bool) -> Parsed {
-        match self.config.on_parse_error {
-            OnParseError::Keep => {
-                parse::message(parse::without_return(line), &[], &self.added, start, &mut lines.rendered, invalid_utf8);
-                return Parsed::Rendered;
-            }
-            OnParseError::Drop => lines.counts.dropped_parse += 1,
-            OnParseError::DeadLetter => lines.rejected.push(Rejected { line: line.to_vec(), reason: "parse_error" }),
-        }
-        Parsed::Refused
-    }
-
-    /// A line within `max_line_bytes` whose event is larger than a record may be: it goes the way of over-long lines.
-    fn too_large(&mut self, stretch: Stretch<'_>, lines: &mut Lines) {
-        match self.config.long_lines {
-            LongLines::Split => {
-                self.part = Part { line_offset: stretch.start, ordinal: 1 };
-                lines.counts.split += 1;
-                self.parts(stretch, true, lines);
-            }
-            LongLines::Truncate => self.truncated(stretch, lines),
-        }
-    }
-
-    fn parts(&mut self, stretch: Stretch<'_>, last: bool, lines: &mut Lines) {
-        let Stretch { mut line, mut start, end } = stretch;
-        let begin = start;
-        loop {
-            let (taken, invalid_utf8) = self.fit(line, start, Extent::Part { last }, lines);
-            lines.counts.invalid_utf8 += u64::from(invalid_utf8);
-            self.part.ordinal += 1;
-            let whole = taken == line.len();
-            if let Some(event) = lines.events.last_mut() {
-                // The last one settles the whole stretch, so that a restart never begins where only a record ended.
-                event.span_end = if whole { end } else { begin };
-            }
-            if whole {
-                return;
-            }
-            (line, start) = (&line[taken..], start + taken as u64);
-        }
-    }
-
-    fn truncated(&mut self, stretch: Stretch<'_>, lines: &mut Lines) {
-        let (taken, invalid_utf8) = self.fit(stretch.line, stretch.start, Extent::Truncated, lines);
-        lines.counts.truncated += 1;
-        lines.counts.truncated_bytes += (stretch.line.len() - taken) as u64;
-        lines.counts.invalid_utf8 += u64::from(invalid_utf8);
-        if let Some(event) = lines.events.last_mut() {
-            event.span_end = stretch.end;
-        }
-    }
-
-    /// Renders as much of a line as fits into one event, and answers how much that was. Escapes can make text six times as long, so what
-    /// fits is found by halving; a few bytes always fit.
-    fn fit(&self, line: &[u8], start: u64, extent: Extent, lines: &mut Lines) -> (usize, bool) {
-        const SMALLEST: usize = 64;
-        let from = lines.rendered.len();
-        let mut take = line.len().min(self.max_event.max(SMALLEST));
-        loop {
-            let cut = if take < line.len() { char_boundary(line, take) } else { take };
-            let mut invalid_utf8 = false;
-            // It is the last part only if the rest of the line is in it.
-            let extent = match extent {
-                Extent::Part { last } => Extent::Part { last: last && cut == line.len() },
-                Extent::Truncated => extent,
+        let Some(Piece { stream, time, text: bytes, at, partial }) = parsed else {
+            let errors = if self.format == LineFormat::Docker {
+                &mut lines.counts.docker_errors
+            } else {
+                &mut lines.counts.cri_errors
             };
-            self.render_cut(&line[..cut], start, extent, &mut lines.rendered, &mut invalid_utf8);
-            if lines.rendered.len() - from <= self.max_event || take <= SMALLEST {
-                let end = small(lines.rendered.len());
-                lines.events.push(EventRef { start: small(from), end, rendered: true, span_end: 0 });
-                return (cut, invalid_utf8);
-            }
-            lines.rendered.truncate(from);
-            take /= 2;
-        }
-    }
-
-    /// A part of a line carries the fields by which Docker's log drivers mark parts, so that what joins those joins these.
-    fn render_cut(&self, line: &[u8], start: u64, extent: Extent, out: &mut Vec<u8>, invalid_utf8: &mut bool) {
-        let text = |t: String| Value::Text(Cow::Owned(t));
-        let marks = match extent {
-            Extent::Truncated => vec![("truncated", Value::Bool(true))],
-            Extent::Part { last } => vec![
-                ("partial_message", text("true".to_owned())),
-                ("partial_id", text(format!("{}-{}", self.tag, self.part.line_offset))),
-                ("partial_ordinal", text(self.part.ordinal.to_string())),
-                ("partial_last", text(last.to_string())),
-            ],
+            // Each line once, and none that a restart began in the middle of.
+            *errors += u64::from(!matches!(kind, FrameKind::Part { first: false, .. }));
+            let text = Text { origin: Some(Origin::default()), ..text };
+            return self.plain_line(text, spans, kind, now, lines);
         };
-        // Only the end of the line can be a line's end.
-        let whole = matches!(extent, Extent::Part { last: true });
-        let line = if whole { parse::without_return(line) } else { line };
-        parse::message(line, &marks, &self.added, start, out, invalid_utf8);
+        self.continued = more.then_some((stream, partial));
+        let at = text.at.zip(at).map(|(line, text)| line + text);
+        let text = Text { bytes, at, origin: Some(Origin { stream: stream.name(), time }), ..text };
+        let streams = self.streams.get_or_insert_default();
+        streams.piece((stream, partial || more), text, spans, now, (&mut self.emit, lines));
     }
-}
-
-/// An offset within a batch. Batches are a few MiB at most: `max_line_bytes` and the size of a read bound them.
-fn small(n: usize) -> u32 {
-    u32::try_from(n).expect("a batch is far smaller than 4 GiB")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::Value as Json;
-
-    fn config(parse: Parse, max: usize, long_lines: LongLines) -> LineConfig {
-        LineConfig { parse, on_parse_error: OnParseError::Keep, max_line_bytes: max, long_lines }
-    }
-
-    fn builder(config: LineConfig) -> LineBuilder {
-        LineBuilder::new(config, Added::default(), "tag".to_owned(), 0, 0)
-    }
-
-    /// Runs a whole file through, checks the spans, and answers the events and what was counted.
-    fn run(mut builder: LineBuilder, file: &[u8], max_event: usize) -> (Vec<Vec<u8>>, Lines) {
-        let mut lines = Lines::default();
-        let used = builder.advance(file, 0, max_event, &mut lines);
-        let events = lines.events.len();
-        let mut out: Vec<Vec<u8>> = lines.events.iter().map(|e| bytes(&lines, file, e)).collect();
-        builder.flush(&file[used..], used as u64, max_event, &mut lines);
-        out.extend(lines.events[events..].iter().map(|e| bytes(&lines, &file[used..], e)));
-        let ends: Vec<_> = lines.events.iter().map(|e| e.span_end).collect();
-        assert!(
-            ends.windows(2).all(|w| w[0] <= w[1]) && ends.last().is_none_or(|&e| e <= file.len() as u64),
-            "{ends:?}"
-        );
-        (out, lines)
-    }
-
-    fn bytes(lines: &Lines, chunk: &[u8], e: &EventRef) -> Vec<u8> {
-        let from = if e.rendered { &lines.rendered[..] } else { chunk };
-        from[e.start as usize..e.end as usize].to_vec()
-    }
-
-    #[test]
-    fn parts_say_which_they_are_and_join_to_the_line() {
-        let (events, lines) =
-            run(builder(config(Parse::Json, 10, LongLines::Split)), b"{\"a\":1}\n0123456789abcdefghijKLM\n{}\n", 1000);
-        assert_eq!(events.first().unwrap(), b"{\"a\":1}");
-        assert_eq!(events.last().unwrap(), b"{}");
-        let parts: Vec<Json> = events[1..4].iter().map(|e| serde_json::from_slice(e).unwrap()).collect();
-        let joined: String = parts.iter().map(|p| p["message"].as_str().unwrap()).collect();
-        assert_eq!(joined, "0123456789abcdefghijKLM");
-        assert!(parts.iter().all(|p| p["partial_id"] == "tag-8" && p["partial_message"] == "true"));
-        let marks: Vec<_> = parts.iter().map(|p| (p["partial_ordinal"].as_str(), p["partial_last"].as_str())).collect();
-        assert_eq!(marks, [(Some("1"), Some("false")), (Some("2"), Some("false")), (Some("3"), Some("true"))]);
-        assert_eq!(lines.counts, Counts { lines: 3, split: 1, ..Counts::default() });
-    }
-
-    #[test]
-    fn a_return_where_a_line_is_cut_is_kept_and_one_at_its_end_is_not() {
-        let (events, _) = run(builder(config(Parse::Json, 4, LongLines::Split)), b"abc\rdef\r\n", 1000);
-        let joined: String = events
-            .iter()
-            .map(|e| serde_json::from_slice::<Json>(e).unwrap()["message"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(joined, "abc\rdef");
-    }
-
-    #[test]
-    fn a_truncated_line_says_so_and_its_lost_bytes_are_counted() {
-        let (events, lines) = run(builder(config(Parse::Raw, 10, LongLines::Truncate)), b"0123456789abcdef\nx\n", 1000);
-        assert_eq!(events, [&b"{\"message\":\"0123456789\",\"truncated\":true}"[..], b"x"]);
-        assert_eq!(lines.counts, Counts { lines: 2, truncated: 1, truncated_bytes: 7, ..Counts::default() });
-    }
-
-    #[test]
-    fn an_event_too_large_for_a_record_is_split_until_it_fits() {
-        let mut line = "\u{1}".repeat(5000);
-        line.push('\n');
-        let (events, lines) = run(builder(config(Parse::Raw, 1 << 20, LongLines::Split)), line.as_bytes(), 4000);
-        assert!(events.iter().all(|e| e.len() <= 4000) && events.len() > 7);
-        let joined: String = events
-            .iter()
-            .map(|e| serde_json::from_slice::<Json>(e).unwrap()["message"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(joined, "\u{1}".repeat(5000));
-        assert_eq!(lines.counts.lines, 1);
-        assert_eq!(lines.events.last().unwrap().span_end, 5001);
-    }
-
-    #[test]
-    fn a_refused_line_is_kept_dropped_or_rejected_as_configured() {
-        let file = b"oops\n\n{\"a\":1}\n";
-        let with = |on_parse_error| {
-            let config = LineConfig { on_parse_error, ..config(Parse::Json, 100, LongLines::Split) };
-            run(builder(config), file, 1000)
-        };
-        let (events, lines) = with(OnParseError::Keep);
-        assert_eq!(events, [&b"{\"message\":\"oops\"}"[..], b"{\"a\":1}"]);
-        assert_eq!(lines.counts, Counts { lines: 3, parse_errors: 1, dropped_blank: 1, ..Counts::default() });
-        let (events, lines) = with(OnParseError::Drop);
-        assert_eq!((events.len(), lines.counts.dropped_parse), (1, 1));
-        let (events, lines) = with(OnParseError::DeadLetter);
-        assert_eq!(events.len(), 1);
-        assert_eq!(lines.rejected, [Rejected { line: b"oops".to_vec(), reason: "parse_error" }]);
-    }
-
-    proptest! {
-        /// For all files, raw events of lines within the limits are the file's lines, byte for byte.
-        #[test]
-        fn raw_events_are_the_lines(file in prop::collection::vec(prop_oneof![4 => any::<u8>(), 1 => Just(b'\n')], 0..400)) {
-            let (events, lines) = run(builder(config(Parse::Raw, 1000, LongLines::Split)), &file, 1000);
-            let mut joined = events.join(&b'\n');
-            if file.last() == Some(&b'\n') {
-                joined.push(b'\n');
-            }
-            prop_assert_eq!(joined, file);
-            prop_assert_eq!(lines.counts.lines, lines.events.len() as u64);
-        }
-
-        /// For all limits, no event is larger than a record may hold, and every byte of every line is in one.
-        #[test]
-        fn split_events_fit_and_lose_nothing(text in "[a-z\\x01\"\u{e9}\n]{0,600}", max in 8usize..200, max_event in 500usize..800) {
-            let (events, _) = run(builder(config(Parse::Json, max, LongLines::Split)), text.as_bytes(), max_event);
-            let mut joined = String::new();
-            for e in &events {
-                prop_assert!(e.len() <= max_event);
-                let event: Json = serde_json::from_slice(e).unwrap();
-                joined.push_str(event["message"].as_str().unwrap());
-            }
-            let want: String = text.split('\n').filter(|l| !l.trim_ascii().is_empty()).collect();
-            prop_assert_eq!(joined, want);
-        }
-    }
-}
+mod tests;

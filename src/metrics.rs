@@ -149,7 +149,12 @@ impl Metrics {
                 &["kind"],
             ),
             events: counters(&r, "events_total", "Events made of lines.", &["source"]),
-            parse_errors: counters(&r, "parse_errors_total", "Lines that the parser refused.", &["parser"]),
+            parse_errors: counters(
+                &r,
+                "parse_errors_total",
+                "Lines that the parser refused, or that are not in their file's format: raw, json, cri, docker.",
+                &["parser"],
+            ),
             invalid_utf8: counters(
                 &r,
                 "invalid_utf8_lines_total",

@@ -34,12 +34,49 @@ pub struct Added {
     /// `"name":value` of all of them, joined by commas.
     joined: Vec<u8>,
     offset: bool,
+    /// What a container runtime says of a line; an event's own fields of these names win.
+    stream: bool,
+    time: bool,
+    /// The value of `kubernetes` as JSON.
+    kubernetes: Option<String>,
+    /// Text becomes an object even if nothing is added to it.
+    objects: bool,
 }
 
 /// The name of the field that holds a line's offset.
 const OFFSET: &str = "offset";
 /// The name of the field that holds a line that has no fields of its own.
 pub const MESSAGE: &str = "message";
+/// The names of the fields that a container runtime's words are put under.
+const STREAM: &str = "stream";
+const TIME: &str = "time";
+const KUBERNETES: &str = "kubernetes";
+
+/// What an object's names can stand in the way of, as bits.
+const TAKES_ADDED: u8 = 1;
+const TAKES_STREAM: u8 = 2;
+const TAKES_TIME: u8 = 4;
+const TAKES_KUBERNETES: u8 = 8;
+
+/// What a container runtime says of a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// `stdout` or `stderr`; empty if it is not known.
+    pub stream: &'static str,
+    /// When it was written, in the runtime's own words; empty if that is not known.
+    pub time: &'a str,
+}
+
+/// The fields that one event gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    /// Those of its file.
+    pub added: &'a Added,
+    /// Where its line starts in the file.
+    pub offset: u64,
+    /// What the container runtime said of it, if one did.
+    pub origin: Option<Origin<'a>>,
+}
 
 impl Added {
     /// Fields with fixed values, and whether the line's offset is one too.
@@ -59,66 +96,131 @@ impl Added {
         added
     }
 
-    /// Whether there is nothing to add.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && !self.offset
+    /// Adds what a container runtime and its paths say, where an event does not say it itself.
+    #[must_use]
+    pub fn with_origin(mut self, stream: bool, time: bool, kubernetes: Option<serde_json::Value>) -> Self {
+        self.stream = stream && !self.has(STREAM);
+        self.time = time && !self.has(TIME);
+        self.kubernetes = kubernetes.filter(|_| !self.has(KUBERNETES)).map(|value| value.to_string());
+        self
+    }
+
+    /// Makes objects of text: where a record can have several lines, its text alone could not be told from several records.
+    #[must_use]
+    pub fn as_objects(mut self, objects: bool) -> Self {
+        self.objects = objects;
+        self
     }
 
     fn has(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name) || (self.offset && name == OFFSET)
     }
+}
 
-    fn set_on<'a>(&'a self, event: &mut Event<'a>, offset: u64) {
-        for (name, value) in self.names.iter().zip(&self.values) {
-            event.set(name, Value::Raw(value));
-        }
-        if self.offset {
-            event.set(OFFSET, Value::Number(offset));
+impl<'a> Fields<'a> {
+    /// Whether there is nothing to add.
+    fn is_empty(&self) -> bool {
+        let Added { names, offset, stream, time, kubernetes, .. } = self.added;
+        // Of a runtime's file, all events look alike, also that of a line of which the runtime says nothing.
+        let origin = self.origin.is_some() && (*stream || *time || kubernetes.is_some());
+        names.is_empty() && !offset && !origin
+    }
+
+    fn stream(&self) -> Option<&'a str> {
+        self.origin.map(|origin| origin.stream).filter(|stream| self.added.stream && !stream.is_empty())
+    }
+
+    fn time(&self) -> Option<&'a str> {
+        self.origin.map(|origin| origin.time).filter(|time| self.added.time && !time.is_empty())
+    }
+
+    fn kubernetes(&self) -> Option<&'a str> {
+        self.added.kubernetes.as_deref().filter(|_| self.origin.is_some())
+    }
+
+    /// What an object's name takes.
+    fn taken(&self, name: &str) -> u8 {
+        match name {
+            _ if self.added.has(name) => TAKES_ADDED,
+            STREAM => TAKES_STREAM,
+            TIME => TAKES_TIME,
+            KUBERNETES => TAKES_KUBERNETES,
+            _ => 0,
         }
     }
 
-    fn splice(&self, object: &str, empty: bool, offset: u64, out: &mut Vec<u8>) {
-        let end = memrchr(b'}', object.as_bytes()).expect("an object ends with a brace");
-        out.extend_from_slice(&object.as_bytes()[..end]);
-        let mut comma = !empty;
-        if !self.joined.is_empty() {
-            if comma {
-                out.push(b',');
-            }
-            out.extend_from_slice(&self.joined);
-            comma = true;
+    fn set_on(&self, event: &mut Event<'a>) {
+        if let Some(stream) = self.stream() {
+            event.set_if_absent(STREAM, Value::Text(Cow::Borrowed(stream)));
         }
-        if self.offset {
-            if comma {
+        if let Some(time) = self.time() {
+            event.set_if_absent(TIME, Value::Text(Cow::Borrowed(time)));
+        }
+        if let Some(kubernetes) = self.kubernetes() {
+            event.set_if_absent(KUBERNETES, Value::Raw(kubernetes));
+        }
+        for (name, value) in self.added.names.iter().zip(&self.added.values) {
+            event.set(name, Value::Raw(value));
+        }
+        if self.added.offset {
+            event.set(OFFSET, Value::Number(self.offset));
+        }
+    }
+
+    /// Appends what is not taken to an object whose brace is still open, and closes it.
+    fn close(&self, mut comma: bool, taken: u8, out: &mut Vec<u8>) {
+        let mut field = |name: &[u8], value: &mut dyn FnMut(&mut Vec<u8>)| {
+            if std::mem::replace(&mut comma, true) {
                 out.push(b',');
             }
-            out.extend_from_slice(b"\"offset\":");
-            event::write_number(offset, out);
+            out.extend_from_slice(name);
+            value(out);
+        };
+        if let Some(stream) = self.stream().filter(|_| taken & TAKES_STREAM == 0) {
+            field(b"\"stream\":", &mut |out| write_plain(stream, out));
+        }
+        if let Some(time) = self.time().filter(|_| taken & TAKES_TIME == 0) {
+            field(b"\"time\":", &mut |out| write_plain(time, out));
+        }
+        if let Some(kubernetes) = self.kubernetes().filter(|_| taken & TAKES_KUBERNETES == 0) {
+            field(b"\"kubernetes\":", &mut |out| out.extend_from_slice(kubernetes.as_bytes()));
+        }
+        if !self.added.joined.is_empty() {
+            field(&self.added.joined, &mut |_| {});
+        }
+        if self.added.offset {
+            field(b"\"offset\":", &mut |out| event::write_number(self.offset, out));
         }
         out.push(b'}');
     }
 }
 
+/// Appends a JSON string; the words of a container runtime hardly ever need an escape.
+fn write_plain(text: &str, out: &mut Vec<u8>) {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b':' | b'.' | b'+');
+    if !text.bytes().all(is_plain) {
+        return event::write_text(text, out);
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
 /// Makes an event of a line. `invalid_utf8` is raised when the line's bytes had to be replaced.
-pub fn parse(
-    parser: Parse,
-    line: &[u8],
-    added: &Added,
-    offset: u64,
-    out: &mut Vec<u8>,
-    invalid_utf8: &mut bool,
-) -> Parsed {
+pub fn parse(parser: Parse, line: &[u8], fields: Fields<'_>, out: &mut Vec<u8>, invalid_utf8: &mut bool) -> Parsed {
     match parser {
-        Parse::Raw if added.is_empty() => Parsed::Verbatim { start: 0, end: line.len() },
+        Parse::Raw if fields.is_empty() && !fields.added.objects => {
+            Parsed::Verbatim { start: 0, end: without_return(line).len() }
+        }
         Parse::Raw => {
-            message(without_return(line), &[], added, offset, out, invalid_utf8);
+            message(without_return(line), &[], fields, out, invalid_utf8);
             Parsed::Rendered
         }
-        Parse::Json => json(line, added, offset, out, invalid_utf8),
+        Parse::Json => json(line, fields, out, invalid_utf8),
     }
 }
 
-fn json(line: &[u8], added: &Added, offset: u64, out: &mut Vec<u8>, invalid_utf8: &mut bool) -> Parsed {
+fn json(line: &[u8], fields: Fields<'_>, out: &mut Vec<u8>, invalid_utf8: &mut bool) -> Parsed {
     let trimmed = line.trim_ascii();
     if trimmed.is_empty() {
         return Parsed::Blank;
@@ -127,10 +229,10 @@ fn json(line: &[u8], added: &Added, offset: u64, out: &mut Vec<u8>, invalid_utf8
         return Parsed::Refused;
     }
     let text = text(trimmed);
-    let shape = if added.is_empty() {
+    let shape = if fields.is_empty() {
         event::check_object(&text).map(|()| None)
     } else {
-        event::look_at(&text, |name| added.has(name)).map(Some)
+        event::look_at(&text, |name| fields.taken(name)).map(Some)
     };
     match (shape, &text) {
         (Err(_), _) => return Parsed::Refused,
@@ -139,12 +241,16 @@ fn json(line: &[u8], added: &Added, offset: u64, out: &mut Vec<u8>, invalid_utf8
             return Parsed::Verbatim { start, end: start + trimmed.len() };
         }
         (Ok(None), Cow::Owned(replaced)) => out.extend_from_slice(replaced.as_bytes()),
-        (Ok(Some(shape)), _) if shape.taken => {
+        (Ok(Some(shape)), _) if shape.taken & TAKES_ADDED != 0 => {
             let mut event = Event::from_json(&text).expect("its syntax was checked a moment ago");
-            added.set_on(&mut event, offset);
+            fields.set_on(&mut event);
             event.write_to(out);
         }
-        (Ok(Some(shape)), _) => added.splice(&text, shape.empty, offset, out),
+        (Ok(Some(shape)), _) => {
+            let end = memrchr(b'}', text.as_bytes()).expect("an object ends with a brace");
+            out.extend_from_slice(&text.as_bytes()[..end]);
+            fields.close(!shape.empty, shape.taken, out);
+        }
     }
     *invalid_utf8 |= matches!(text, Cow::Owned(_));
     Parsed::Rendered
@@ -161,22 +267,27 @@ pub fn without_return(line: &[u8]) -> &[u8] {
 }
 
 /// Appends `{"message": line, ...}` with these further fields.
-pub fn message<'a>(
-    line: &'a [u8],
-    further: &[(&'a str, Value<'a>)],
-    added: &'a Added,
-    offset: u64,
+pub fn message(
+    line: &[u8],
+    further: &[(&str, Value<'_>)],
+    fields: Fields<'_>,
     out: &mut Vec<u8>,
     invalid_utf8: &mut bool,
 ) {
     let text = text(line);
     *invalid_utf8 |= matches!(text, Cow::Owned(_));
     let mut event = Event::default();
+    if further.is_empty() && !fields.added.has(MESSAGE) {
+        // What nearly all lines are spared is a list of fields.
+        out.extend_from_slice(b"{\"message\":");
+        event::write_text(&text, out);
+        return fields.close(true, 0, out);
+    }
     event.set(MESSAGE, Value::Text(text));
     for (name, value) in further {
         event.set(name, value.clone());
     }
-    added.set_on(&mut event, offset);
+    fields.set_on(&mut event);
     event.write_to(out);
 }
 
@@ -191,8 +302,12 @@ mod tests {
     }
 
     fn run(parser: Parse, line: &[u8], added: &Added) -> (Parsed, String, bool) {
+        run_from(parser, line, added, None)
+    }
+
+    fn run_from(parser: Parse, line: &[u8], added: &Added, origin: Option<Origin<'_>>) -> (Parsed, String, bool) {
         let (mut out, mut invalid) = (Vec::new(), false);
-        let parsed = parse(parser, line, added, 42, &mut out, &mut invalid);
+        let parsed = parse(parser, line, Fields { added, offset: 42, origin }, &mut out, &mut invalid);
         (parsed, String::from_utf8(out).unwrap(), invalid)
     }
 
@@ -216,6 +331,43 @@ mod tests {
         let only_offset = Added::new([], true);
         assert_eq!(run(Parse::Json, b"{}", &only_offset).1, r#"{"offset":42}"#);
         assert_eq!(run(Parse::Raw, b"x\"y\r", &added(false)).1, r#"{"message":"x\"y","host":"h1","env":{"n":1}}"#);
+    }
+
+    #[test]
+    fn what_a_container_runtime_says_is_added_where_the_event_does_not_say_it() {
+        let kubernetes = Some(json!({"pod_name": "p"}));
+        let added = Added::new([("host".to_owned(), json!("h"))], false).with_origin(true, true, kubernetes);
+        let origin = Some(Origin { stream: "stderr", time: "2026-01-02T03:04:05.6+00:00" });
+        for (parser, line, want) in [
+            (
+                Parse::Json,
+                r#"{"a":1}"#,
+                r#"{"a":1,"stream":"stderr","time":"2026-01-02T03:04:05.6+00:00","kubernetes":{"pod_name":"p"},"host":"h"}"#,
+            ),
+            (
+                Parse::Json,
+                r#"{"time":1,"stream":2,"kubernetes":3}"#,
+                r#"{"time":1,"stream":2,"kubernetes":3,"host":"h"}"#,
+            ),
+            (
+                Parse::Json,
+                r#"{"host":1,"time":2}"#,
+                r#"{"host":"h","time":2,"stream":"stderr","kubernetes":{"pod_name":"p"}}"#,
+            ),
+            (
+                Parse::Raw,
+                "x",
+                r#"{"message":"x","stream":"stderr","time":"2026-01-02T03:04:05.6+00:00","kubernetes":{"pod_name":"p"},"host":"h"}"#,
+            ),
+        ] {
+            assert_eq!(run_from(parser, line.as_bytes(), &added, origin).1, want);
+        }
+        // A line of another origin has none of it, and a fixed field of the name wins.
+        assert_eq!(run(Parse::Json, b"{}", &added).1, r#"{"host":"h"}"#);
+        let fixed = Added::new([("time".to_owned(), json!(0))], false).with_origin(false, true, None);
+        assert_eq!(run_from(Parse::Json, br#"{"time":1}"#, &fixed, origin).1, r#"{"time":0}"#);
+        let nothing = Added::default().with_origin(false, false, None);
+        assert_eq!(run_from(Parse::Raw, b"x", &nothing, origin).0, Parsed::Verbatim { start: 0, end: 1 });
     }
 
     #[test]
@@ -244,7 +396,8 @@ mod tests {
                                                        "\\{(\"[a-zo\"\\\\]{0,4}\":[0-9],?){0,3}\\}".prop_map(String::into_bytes)]) {
             let fields = added(true);
             let (mut out, mut invalid) = (Vec::new(), false);
-            match parse(Parse::Json, &line, &fields, 42, &mut out, &mut invalid) {
+            let fields = Fields { added: &fields, offset: 42, origin: None };
+            match parse(Parse::Json, &line, fields, &mut out, &mut invalid) {
                 Parsed::Rendered => {
                     let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
                     prop_assert_eq!((&value["host"], &value["offset"]), (&json!("h1"), &json!(42)));
@@ -252,7 +405,7 @@ mod tests {
                 other => prop_assert!(matches!(other, Parsed::Refused | Parsed::Blank) && out.is_empty()),
             }
             out.clear();
-            message(&line, &[], &fields, 42, &mut out, &mut invalid);
+            message(&line, &[], fields, &mut out, &mut invalid);
             serde_json::from_slice::<serde_json::Value>(&out).unwrap();
         }
     }

@@ -265,7 +265,9 @@ async fn bytes_that_are_no_text_arrive_as_they_are() {
     agent.stop().await;
     consumer.look().await;
     let received: Vec<&[u8]> = consumer.events.iter().map(|event| event.data.as_slice()).collect();
-    assert_eq!(received[..odd.len()], odd);
+    // But for NULs at the start of a line, which are what a hole in a file looks like.
+    let bare = odd.map(|line| if line.first() == Some(&0) { b"" } else { line });
+    assert_eq!(received[..odd.len()], bare);
     assert_eq!(received.len(), odd.len() + 10);
 }
 

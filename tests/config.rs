@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kinetail::config::{
-    Config, Document, Format, Layers, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt,
-    schema, settings,
+    Config, Document, Encoding, Format, Layers, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse,
+    PartitionKey, Preset, StartAt, Until, schema, settings,
 };
 use proptest::prelude::*;
 
@@ -21,16 +21,22 @@ sources:
     start_at: end
     max_line_bytes: 50KB
     long_lines: truncate
+    format: auto
+    partial_line_timeout: 9s
+    multiline: { preset: [java, rust], timeout: 2s, max_lines: 50 }
+    encoding: Shift_JIS
     parse: json
     on_parse_error: dead_letter
     rotate_wait: 1m 30s
-    partial_line_timeout: 0s
     oldest_first: true
     deleted: { max_wait: 2h }
     add:
       host: true
       path: true
       offset: true
+      stream: false
+      time: false
+      kubernetes: false
       fields: { env: prod, "a \"b\"": [1, 2.5, true, null, { x: "yes" }] }
   - paths:
       - /var/log/nginx/access.log
@@ -89,11 +95,13 @@ fn everything_can_be_set() {
     assert_eq!(app.on_parse_error, OnParseError::DeadLetter);
     assert_eq!(app.rotate_wait, Duration::from_secs(90));
     assert_eq!(app.exclude, ["/var/log/app/debug-*.log", "*.tmp"]);
-    assert_eq!(app.partial_line_timeout, Duration::ZERO);
     assert!(app.oldest_first);
     assert_eq!(app.deleted_max_wait, Duration::from_hours(2));
     assert_eq!(config.checkpoint.expire_after, Duration::from_hours(48));
+    assert_eq!((app.format, app.partial_line_timeout), (LineFormat::Auto, Duration::from_secs(9)));
+    assert_eq!(app.encoding.label(), "shift_jis");
     assert!(app.add.host && app.add.path && app.add.offset);
+    assert!(!app.add.stream && !app.add.time && !app.add.kubernetes);
     let fields = serde_json::json!({ "env": "prod", "a \"b\"": [1, 2.5, true, null, { "x": "yes" }] });
     assert_eq!(serde_json::to_value(&app.add.fields).unwrap(), fields);
     assert_eq!(nginx.name, "files");
@@ -128,7 +136,10 @@ fn the_rest_has_the_documented_defaults() {
     assert_eq!(source.parse, Parse::Raw);
     assert_eq!(source.on_parse_error, OnParseError::Keep);
     assert_eq!(source.rotate_wait, Duration::from_secs(5));
+    assert_eq!((source.format, source.partial_line_timeout), (LineFormat::Plain, Duration::from_secs(5)));
+    assert_eq!((&source.multiline, source.encoding), (&None, Encoding::Auto));
     assert!(!source.add.host && !source.add.path && !source.add.offset && source.add.fields.is_empty());
+    assert!(source.add.stream && source.add.time && source.add.kubernetes);
     let kinesis = &config.kinesis;
     assert_eq!((&kinesis.region, &kinesis.endpoint, &kinesis.ca_file), (&None, &None, &None));
     assert_eq!((kinesis.format, kinesis.partition_key), (Format::Kpl, PartitionKey::Random));
@@ -160,7 +171,7 @@ fn every_value_of_a_word_is_taken() {
         }
         for word in schema_words {
             let document = match setting.path.strip_prefix("sources[].") {
-                Some("add.host" | "add.path" | "add.offset") => continue,
+                Some(field) if field == "encoding" || field.starts_with("add.") => continue,
                 Some(field) => format!("sources: [{{ paths: [/a], {field}: {word} }}]\nkinesis: {{ stream: s }}"),
                 None => {
                     let (group, field) = setting.path.split_once('.').unwrap();
@@ -560,6 +571,45 @@ fn what_is_wrong_with_sources() {
 }
 
 #[test]
+fn what_is_wrong_with_lines() {
+    let at = "sources[0].multiline";
+    for (field, expected) in [
+        ("format: crio", "format: \"crio\" is not one of plain, cri, docker, auto (did you mean \"cri\"?)".to_owned()),
+        ("partial_line_timeout: 2h", "partial_line_timeout: \"2h\" is too large; allowed: a time from 0s to 1h, such as 5s".into()),
+        ("encoding: utf-7", "encoding: \"utf-7\" is not an encoding; allowed: a label of the WHATWG's, such as auto, utf-8, utf-16le, utf-16be, windows-1252, iso-8859-1, shift_jis, euc-kr, big5, gb18030".into()),
+        ("multiline: {}", "multiline: says nothing; name a preset, or give a pattern: start, continue, continue_past or end".into()),
+        ("multiline: { preset: jav }", "multiline.preset: \"jav\" is not one of java, python, go, ruby, node, dotnet, php, rust, dart, auto (did you mean \"java\"?)".into()),
+        ("multiline: { preset: [] }", "multiline.preset: is empty; allowed: auto, or one or a list of java, python, go, ruby, node, dotnet, php, rust, dart".into()),
+        ("multiline: { preset: java, start: a }", format!("multiline.start: goes against {at}.preset: a record is by presets or by patterns; remove one of them")),
+        ("multiline: { continue: a, end: b }", format!("multiline.end: goes against {at}.continue: a record ends in one way only; remove one of them")),
+        ("multiline: { end_before: a }", format!("multiline.end_before: needs {at}.start, or no line begins a record; for records that begin with it, name it start")),
+        ("multiline: { start: \"\" }", "multiline.start: is empty, and would match every line; write a regular expression".into()),
+        ("multiline: { start: \"a(b\" }", "multiline.start: \"a(b\" is not a regular expression: regex parse error: | a(b | ^ | error: unclosed group".into()),
+        ("multiline: { end: a, timeout: 1 }", "multiline.timeout: 1 is not a time; allowed: a time from 10ms to 1h, such as 1s (did you mean \"1s\"?)".into()),
+        ("multiline: { end: a, max_lines: 0 }", "multiline.max_lines: 0 is too small; allowed: a whole number from 1 to 100000, such as 1000".into()),
+    ] {
+        let document = format!("kinesis: {{ stream: s }}\nsources:\n  - paths: [/a]\n    {field}\n");
+        assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:4: sources[0].{expected}")]);
+    }
+}
+
+#[test]
+fn records_of_several_lines_are_by_presets_or_by_patterns() {
+    let multiline = |text: &str| {
+        let document = format!("kinesis: {{ stream: s }}\nsources:\n  - paths: [/a]\n    multiline: {text}\n");
+        let config = load(&document);
+        assert_eq!(load(&config.effective().to_string()), config);
+        config.sources[0].multiline.clone().unwrap()
+    };
+    assert_eq!(multiline("{ preset: java }").preset, [Preset::Java]);
+    assert_eq!(multiline("{ preset: [go, java, go] }").preset, [Preset::Go, Preset::Java]);
+    assert_eq!(multiline("{ preset: auto }").preset.len(), 9);
+    let found = multiline("{ start: '^\\d', continue_past: '\\\\$', timeout: 3s, max_lines: 7 }");
+    assert_eq!((found.start.as_deref(), found.timeout, found.max_lines), (Some("^\\d"), Duration::from_secs(3), 7));
+    assert_eq!(found.until, Some((Until::ContinuePast, "\\\\$".to_owned())));
+}
+
+#[test]
 fn merge_keys_are_told_from_typos() {
     let document = format!("{SMALL}log:\n  <<: {{ level: debug }}\n");
     assert_problems(
@@ -589,7 +639,7 @@ fn all_problems_come_at_once() {
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
             "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of raw, json",
-            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, offset, path (did you mean \"host\"?)",
+            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, offset, path, stream, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",
             "kinetail.yaml:7: log.level: \"loud\" is not one of error, warn, info, debug, trace",
@@ -623,7 +673,10 @@ fn every_setting_is_documented() {
         assert!(!setting.allowed.is_empty(), "{setting:#?}");
         let is_needed = ["kinesis.stream", "kinesis.region", "kinesis.endpoint", "kinesis.ca_file"];
         let has_no_default = is_needed.contains(&setting.path.as_str())
-            || ["sources[].paths", "sources[].exclude", "sources[].add.fields"].contains(&setting.path.as_str());
+            || ["sources[].paths", "sources[].exclude", "sources[].add.fields"].contains(&setting.path.as_str())
+            || ["preset", "start", "continue", "continue_past", "end", "end_before"]
+                .iter()
+                .any(|name| setting.path == format!("sources[].multiline.{name}"));
         assert_eq!(setting.default.is_none(), has_no_default, "{setting:#?}");
     }
     let paths: BTreeSet<&str> = settings.iter().map(|setting| setting.path.as_str()).collect();
@@ -669,7 +722,7 @@ fn the_schema_declares_a_whole_document() {
         "state_dir": "/s", "memory_limit": 1,
         "sources": [{
             "name": "a", "paths": ["/a"], "start_at": "end", "max_line_bytes": 1, "long_lines": "split", "parse": "raw",
-            "on_parse_error": "keep", "rotate_wait": "5s",
+            "on_parse_error": "keep", "rotate_wait": "5s", "format": "cri", "partial_line_timeout": "1s", "encoding": "utf-8",
             "add": { "host": true, "path": true, "offset": true, "fields": { "env": "prod" } }
         }],
         "kinesis": {

@@ -178,7 +178,7 @@ fn pack(packing: &Packing, events: &[In], rng: &mut fastrand::Rng) -> Vec<Kinesi
         let key: Arc<str> = format!("host:/var/log/é{lane}.log").into();
         let span = Span { source: SourceId(0), start: offset, end: offset + data.len() as u64 + 1 };
         offset = span.end;
-        let record = UserRecord { lane: LaneId(*lane), partition_key: &key, data, span, read_at: now };
+        let record = UserRecord { lane: LaneId(*lane), partition_key: &key, data, span, further: &[], read_at: now };
         closed.extend(aggregator.push(&record, rng.bool()));
         aggregator.absorb(budget.try_reserve(data.len() + 1).expect("the budget has no end"));
         aggregator.release();

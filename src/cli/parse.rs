@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -209,7 +210,7 @@ impl Sources {
             Start::At(offset) => offset,
         };
         Preview {
-            line: LineBuilder::new(group.line.clone(), group.added(&whole.to_string_lossy()), tag, offset, 0),
+            line: LineBuilder::new(Arc::clone(&group.line), group.added(&whole.to_string_lossy()), tag, offset, 0),
             name,
             parser: group.parser(),
             start,
@@ -252,21 +253,29 @@ impl Preview {
         // Line by line, so that a refused one can be told by its number.
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.rest.extend_from_slice(piece);
-            let used = self.line.advance(&self.rest, self.offset, max_event(DEFAULT_RECORD_LIMIT), &mut self.lines);
-            self.emit(used, output)?;
+            // What is too much for one batch goes on with another; here each is shown at once.
+            loop {
+                let limit = max_event(DEFAULT_RECORD_LIMIT);
+                let used = self.line.advance(&self.rest, self.offset, limit, Instant::now(), &mut self.lines);
+                let capped = std::mem::take(&mut self.lines.capped);
+                self.emit(used, output)?;
+                if !capped {
+                    break;
+                }
+            }
             self.ended += u64::from(piece.ends_with(b"\n"));
         }
         Ok(())
     }
 
     /// When the line has held something back for long enough.
-    #[expect(clippy::unused_self, reason = "the line holds nothing back so far but what has no newline yet")]
     fn due(&self) -> Option<Instant> {
-        None
+        self.line.due()
     }
 
     /// Shows what the line has held back for long enough.
-    fn expire(&mut self, _now: Instant, output: &mut Output) -> io::Result<()> {
+    fn expire(&mut self, now: Instant, output: &mut Output) -> io::Result<()> {
+        self.line.expire(now, max_event(DEFAULT_RECORD_LIMIT), &mut self.lines);
         self.emit(0, output)
     }
 
@@ -289,6 +298,8 @@ impl Preview {
         }
         output.totals.add(&std::mem::take(&mut self.lines.counts));
         self.lines.rendered.clear();
+        self.lines.more.clear();
+        self.lines.unused.clear();
         self.rest.drain(..used);
         self.offset += used as u64;
         Ok(())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::limits::{ADMIN_OFF, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
-use super::{Config, KinesisConfig, SourceConfig};
+use super::{Config, KinesisConfig, MultilineConfig, SourceConfig, Until};
 
 /// Shows a configuration in effect.
 #[derive(Debug)]
@@ -61,6 +61,9 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "    start_at: {}", word(&source.start_at))?;
     writeln!(f, "    max_line_bytes: {}", shown_size(source.max_line_bytes))?;
     writeln!(f, "    long_lines: {}", word(&source.long_lines))?;
+    writeln!(f, "    format: {}", word(&source.format))?;
+    write_multiline(f, source.multiline.as_ref())?;
+    writeln!(f, "    encoding: {}", text(&source.encoding.label()))?;
     writeln!(f, "    parse: {}", word(&source.parse))?;
     writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
     writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;
@@ -72,8 +75,33 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      host: {}", source.add.host)?;
     writeln!(f, "      path: {}", source.add.path)?;
     writeln!(f, "      offset: {}", source.add.offset)?;
+    writeln!(f, "      stream: {}", source.add.stream)?;
+    writeln!(f, "      time: {}", source.add.time)?;
+    writeln!(f, "      kubernetes: {}", source.add.kubernetes)?;
     // JSON is YAML, so that values of any kind need no writer of their own.
     writeln!(f, "      fields: {}", json(&source.add.fields))
+}
+
+fn write_multiline(f: &mut fmt::Formatter<'_>, multiline: Option<&MultilineConfig>) -> fmt::Result {
+    let Some(multiline) = multiline else { return writeln!(f, "    multiline: null") };
+    writeln!(f, "    multiline:")?;
+    if !multiline.preset.is_empty() {
+        writeln!(f, "      preset: {}", json(&multiline.preset))?;
+    }
+    if let Some(start) = &multiline.start {
+        writeln!(f, "      start: {}", json(start))?;
+    }
+    if let Some((until, pattern)) = &multiline.until {
+        let name = match until {
+            Until::Continue => "continue",
+            Until::ContinuePast => "continue_past",
+            Until::End => "end",
+            Until::EndBefore => "end_before",
+        };
+        writeln!(f, "      {name}: {}", json(pattern))?;
+    }
+    writeln!(f, "      timeout: {}", Time(multiline.timeout))?;
+    writeln!(f, "      max_lines: {}", multiline.max_lines)
 }
 
 fn write_kinesis(f: &mut fmt::Formatter<'_>, kinesis: &KinesisConfig) -> fmt::Result {

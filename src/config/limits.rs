@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -45,8 +45,18 @@ pub(super) const MAX_AGE: Range<Time> = Range { min: millis(0), default: millis(
 /// How long a rotated file is watched on. The default outlasts a writer that reopens its log upon a signal.
 pub(super) const ROTATE_WAIT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
 
-/// How long a line waits for its newline. The default outlasts a writer whose buffer is flushed in the middle of a line; zero is for ever.
+/// How long the rest of a line is waited for. Runtimes write the pieces of a line at once, and so do services; seconds are a stall. Zero is
+/// for ever.
 pub(super) const PARTIAL_LINE_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(5), max: secs(3600) };
+
+/// How long a record waits for its next line. Loggers write a record at once.
+pub(super) const MULTILINE_TIMEOUT: Range<Time> = Range { min: millis(10), default: secs(1), max: secs(3600) };
+
+/// Lines of a record. The JVM shows 1,024 frames of a trace at most, and few have a tenth of that.
+pub(super) const MULTILINE_MAX_LINES: Range<u64> = Range { min: 1, default: 1000, max: 100_000 };
+
+/// Who wrote a file: the service itself.
+pub(super) const LINE_FORMAT: LineFormat = LineFormat::Plain;
 
 /// How long a deleted file is held. The default outlasts an outage of the stream that somebody is called for.
 pub(super) const DELETED_MAX_WAIT: Range<Time> = Range { min: secs(0), default: secs(3600), max: secs(30 * 24 * 3600) };

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits;
-use super::{Format, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
 
 /// The settings of kinetail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -79,6 +79,24 @@ pub(super) struct RawSource {
     /// Bit: `Skip_Long_Lines`.)
     #[schemars(extend("default" = limits::LONG_LINES))]
     pub(super) long_lines: Option<LongLines>,
+    /// Who wrote the files: `plain` the service, `cri` a container runtime such as containerd, `docker` Docker's json-file driver;
+    /// `auto` looks at the first line of each file. (Fluent Bit: `multiline.parser`; Vector: `kubernetes_logs`.)
+    #[schemars(extend("default" = limits::LINE_FORMAT))]
+    pub(super) format: Option<LineFormat>,
+    /// How long the rest of a line is waited for, before what there is of it is sent; what comes after that is a line of its own. `0s`
+    /// waits without end. A time. (Fluent Bit: `Flush_Timeout`; OpenTelemetry: `force_flush_period`.)
+    #[schemars(extend(
+        "default" = limits::PARTIAL_LINE_TIMEOUT.default.to_string(), "x-allowed" = limits::PARTIAL_LINE_TIMEOUT.allowed()
+    ))]
+    pub(super) partial_line_timeout: Option<Amount>,
+    /// Which lines are one record.
+    pub(super) multiline: Option<RawMultiline>,
+    /// How the files' text is encoded: `auto` is UTF-8, or UTF-16 in files that begin with a byte order mark of that. (Fluent
+    /// Bit: `generic.encoding`; Vector: `encoding.charset`.)
+    #[schemars(extend(
+        "default" = crate::encoding::AUTO, "x-allowed" = "auto or a label of the WHATWG's, such as windows-1252"
+    ))]
+    pub(super) encoding: Option<String>,
     /// How a line becomes an event; as a variable or flag in every source. (Fluent Bit: `Parser`; Vector: `parse_json`.)
     #[schemars(extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse"))]
     pub(super) parse: Option<Parse>,
@@ -92,12 +110,6 @@ pub(super) struct RawSource {
         "default" = limits::ROTATE_WAIT.default.to_string(), "x-allowed" = limits::ROTATE_WAIT.allowed()
     ))]
     pub(super) rotate_wait: Option<Amount>,
-    /// How long a line waits for its newline before it is sent without; what comes after that is a line of its own. `0s` waits for ever.
-    /// A time. (OpenTelemetry: `force_flush_period`.)
-    #[schemars(extend(
-        "default" = limits::PARTIAL_LINE_TIMEOUT.default.to_string(), "x-allowed" = limits::PARTIAL_LINE_TIMEOUT.allowed()
-    ))]
-    pub(super) partial_line_timeout: Option<Amount>,
     /// Whether a file is read to its end before a newer one is begun; otherwise files are read in turns. (Vector: `oldest_first`.)
     #[schemars(extend("default" = false))]
     pub(super) oldest_first: Option<bool>,
@@ -119,6 +131,45 @@ pub(super) struct RawDeleted {
     pub(super) max_wait: Option<Amount>,
 }
 
+/// Which lines are one record: stack traces, or what patterns say. Patterns are regular expressions in the syntax of Rust's regex crate, and
+/// match anywhere in a line.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMultiline {
+    /// Stack traces of these languages, each with the logger's line before it: a name, a list of names, or `auto` for all.
+    /// (Fluent Bit: `multiline.parser`.)
+    #[schemars(with = "Option<Value>", extend("x-allowed" = super::multiline::PRESETS))]
+    pub(super) preset: Option<Value>,
+    /// A line that matches begins a record, which goes on up to the next such line unless another pattern says how far. (Vector:
+    /// `multiline.start_pattern`.)
+    #[schemars(extend("x-allowed" = "a regular expression"))]
+    pub(super) start: Option<String>,
+    /// A record goes on while lines match. (Vector: `mode: continue_through`.)
+    #[schemars(extend("x-allowed" = "a regular expression"))]
+    #[serde(rename = "continue")]
+    pub(super) going_on: Option<String>,
+    /// A record goes on while lines match, and one line more. (Vector: `mode: continue_past`.)
+    #[schemars(extend("x-allowed" = "a regular expression"))]
+    pub(super) continue_past: Option<String>,
+    /// The line that matches is a record's last. (Vector: `mode: halt_with`.)
+    #[schemars(extend("x-allowed" = "a regular expression"))]
+    pub(super) end: Option<String>,
+    /// The line before one that matches is a record's last. (Vector: `mode: halt_before`.)
+    #[schemars(extend("x-allowed" = "a regular expression"))]
+    pub(super) end_before: Option<String>,
+    /// How long a record waits for its next line. A time. (Fluent Bit: `flush_timeout`; Vector: `multiline.timeout_ms`.)
+    #[schemars(extend(
+        "default" = limits::MULTILINE_TIMEOUT.default.to_string(), "x-allowed" = limits::MULTILINE_TIMEOUT.allowed()
+    ))]
+    pub(super) timeout: Option<Amount>,
+    /// How many lines a record has at most; the rest becomes another one. A whole number.
+    #[schemars(
+        with = "Option<u64>",
+        extend("default" = limits::MULTILINE_MAX_LINES.default, "x-allowed" = limits::MULTILINE_MAX_LINES.allowed())
+    )]
+    pub(super) max_lines: Option<Amount>,
+}
+
 /// What is added to each event.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +184,16 @@ pub(super) struct RawAdd {
     /// `offset_key`.)
     #[schemars(extend("default" = false))]
     pub(super) offset: Option<bool>,
+    /// Whether `stream`, `stdout` or `stderr`, is added to a container's lines; their own field of the name wins.
+    #[schemars(extend("default" = true))]
+    pub(super) stream: Option<bool>,
+    /// Whether `time`, when the runtime got the line, is added to a container's lines; their own field of the name wins.
+    #[schemars(extend("default" = true))]
+    pub(super) time: Option<bool>,
+    /// Whether `kubernetes`, the pod and container that kubelet's paths name, is added to a container's lines; their own field
+    /// of the name wins. (Fluent Bit: the `kubernetes` filter.)
+    #[schemars(extend("default" = true))]
+    pub(super) kubernetes: Option<bool>,
     /// Fields with fixed values of any kind, such as `env: prod`. (Fluent Bit: `record_modifier`.)
     #[schemars(extend("x-allowed" = "a mapping of names and values"))]
     pub(super) fields: Option<BTreeMap<String, Value>>,

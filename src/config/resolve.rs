@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::limits::{self, Quantity, Range, Size};
 use super::mask::{mask_url, quoted};
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, did_you_mean, listed};
 use super::raw::{
     Amount, RawAdd, RawAdmin, RawAggregate, RawCheckpoint, RawConfig, RawKinesis, RawLog, RawShutdown, RawSource,
 };
 use super::walk::Walked;
 use super::{
-    AddFields, AdminConfig, AggregateConfig, CheckpointConfig, Config, Demand, KinesisConfig, LogConfig,
+    AddFields, AdminConfig, AggregateConfig, CheckpointConfig, Config, Demand, Encoding, KinesisConfig, LogConfig,
     ShutdownConfig, SourceConfig,
 };
 
@@ -37,7 +37,7 @@ fn log(raw: &RawLog) -> LogConfig {
     LogConfig { level: raw.level.unwrap_or(limits::LOG_LEVEL), format: raw.format.unwrap_or(limits::LOG_FORMAT) }
 }
 
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     places: BTreeMap<String, Place>,
     bad: BTreeSet<String>,
     demand: Demand,
@@ -45,19 +45,24 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn report(&mut self, path: &str, message: String) {
+    pub(super) fn report(&mut self, path: &str, message: String) {
         let place = self.places.get(path).cloned().unwrap_or(Place::Unset);
         self.bad.insert(path.to_owned());
         self.problems.push(Problem { place, field: path.to_owned(), message });
     }
 
     /// Whether a problem of this field, or of what it is a part of, was reported.
-    fn is_bad(&self, path: &str) -> bool {
+    pub(super) fn is_bad(&self, path: &str) -> bool {
         let is_within = |outer: &String| {
             outer.is_empty()
                 || path.strip_prefix(outer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         self.bad.iter().any(is_within)
+    }
+
+    /// Whether a problem of a part of this field was reported.
+    pub(super) fn has_bad_part(&self, path: &str) -> bool {
+        self.bad.iter().any(|bad| bad.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
@@ -82,7 +87,7 @@ impl Resolver<'_> {
         self.problems.push(Problem { place, field: path.to_owned(), message: format!("is required; {help}") });
     }
 
-    fn amount<T: Quantity>(&mut self, path: &str, raw: Option<Amount>, range: &Range<T>) -> T {
+    pub(super) fn amount<T: Quantity>(&mut self, path: &str, raw: Option<Amount>, range: &Range<T>) -> T {
         let Some(Amount(value)) = raw else { return range.default };
         let (text, shown) = match &value {
             serde_json::Value::String(text) => (text.trim().to_owned(), quoted(text)),
@@ -175,14 +180,10 @@ impl Resolver<'_> {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
         }
         let deleted = raw.deleted.unwrap_or_default();
-        let partial_line_timeout = format!("{path}.partial_line_timeout");
         SourceConfig {
             name,
             paths,
             exclude,
-            partial_line_timeout: self
-                .amount(&partial_line_timeout, raw.partial_line_timeout, &limits::PARTIAL_LINE_TIMEOUT)
-                .0,
             oldest_first: raw.oldest_first.unwrap_or(false),
             deleted_max_wait: self
                 .amount(&format!("{path}.deleted.max_wait"), deleted.max_wait, &limits::DELETED_MAX_WAIT)
@@ -190,6 +191,16 @@ impl Resolver<'_> {
             start_at: raw.start_at.unwrap_or(limits::START_AT),
             max_line_bytes: self.size(&format!("{path}.max_line_bytes"), raw.max_line_bytes, &limits::MAX_LINE_BYTES),
             long_lines: raw.long_lines.unwrap_or(limits::LONG_LINES),
+            format: raw.format.unwrap_or(limits::LINE_FORMAT),
+            partial_line_timeout: self
+                .amount(
+                    &format!("{path}.partial_line_timeout"),
+                    raw.partial_line_timeout,
+                    &limits::PARTIAL_LINE_TIMEOUT,
+                )
+                .0,
+            multiline: raw.multiline.map(|raw| self.multiline(&format!("{path}.multiline"), raw)),
+            encoding: self.encoding(&format!("{path}.encoding"), raw.encoding.as_deref()),
             parse: raw.parse.unwrap_or(limits::PARSE),
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
@@ -204,6 +215,32 @@ impl Resolver<'_> {
         } else {
             self.glob(path, &format!("/{glob}"));
         }
+    }
+
+    fn encoding(&mut self, path: &str, label: Option<&str>) -> Encoding {
+        let found = label.map_or(Some(Encoding::Auto), Encoding::of_label);
+        found.unwrap_or_else(|| {
+            let label = label.unwrap_or_default();
+            // Those that people name most; there are some two hundred labels.
+            let common = [
+                "auto",
+                "utf-8",
+                "utf-16le",
+                "utf-16be",
+                "windows-1252",
+                "iso-8859-1",
+                "shift_jis",
+                "euc-kr",
+                "big5",
+                "gb18030",
+            ];
+            let (list, hint) = (listed(common), did_you_mean(label, common));
+            self.report(
+                path,
+                format!("{} is not an encoding; allowed: a label of the WHATWG's, such as {list}{hint}", quoted(label)),
+            );
+            Encoding::Auto
+        })
     }
 
     fn glob(&mut self, path: &str, glob: &str) {
@@ -246,6 +283,9 @@ impl Resolver<'_> {
             host: raw.host.unwrap_or(false),
             path: raw.path.unwrap_or(false),
             offset: raw.offset.unwrap_or(false),
+            stream: raw.stream.unwrap_or(true),
+            time: raw.time.unwrap_or(true),
+            kubernetes: raw.kubernetes.unwrap_or(true),
         };
         for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
             if is_on && add.fields.contains_key(name) {

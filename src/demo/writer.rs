@@ -17,7 +17,7 @@ use super::{Error, Message};
 use crate::agent::DEFAULT_RECORD_LIMIT;
 use crate::config::Parse;
 use crate::kinesis::aggregate::max_event;
-use crate::parse::{self, Added, Parsed};
+use crate::parse::{self, Added, Fields, Parsed};
 
 /// How often services write: often enough to look steady, seldom enough to cost nothing.
 const TICK: Duration = Duration::from_millis(10);
@@ -176,12 +176,15 @@ impl Chunk {
 /// The event that a line is expected to become, if any.
 fn event_of(line: &[u8], parser: Parse) -> Option<Vec<u8>> {
     let (added, mut rendered, mut invalid_utf8) = (Added::default(), Vec::new(), false);
-    let event = match parse::parse(parser, line, &added, 0, &mut rendered, &mut invalid_utf8) {
+    let fields = Fields { added: &added, offset: 0, origin: None };
+    // NULs at a line's start are a hole in the file, which is left out.
+    let line = &line[line.iter().take_while(|&&b| b == 0).count()..];
+    let event = match parse::parse(parser, line, fields, &mut rendered, &mut invalid_utf8) {
         Parsed::Verbatim { start, end } => line[start..end].to_vec(),
         Parsed::Rendered => rendered,
         Parsed::Blank => return None,
         Parsed::Refused => {
-            parse::message(line, &[], &added, 0, &mut rendered, &mut invalid_utf8);
+            parse::message(line, &[], fields, &mut rendered, &mut invalid_utf8);
             rendered
         }
     };
@@ -204,6 +207,7 @@ mod tests {
             |line: &[u8], parse| event_of(line, parse).map(|event| String::from_utf8_lossy(&event).into_owned());
         assert_eq!(event(b" x\r", Parse::Raw).unwrap(), " x\r");
         assert_eq!(event(b"", Parse::Raw).unwrap(), "");
+        assert_eq!(event(b"\0\0a\0", Parse::Raw).unwrap(), "a\0");
         assert_eq!(event(b" {\"a\":1}\r", Parse::Json).unwrap(), "{\"a\":1}");
         assert_eq!(event(b"text", Parse::Json).unwrap(), "{\"message\":\"text\"}");
         assert_eq!(event(b" \r", Parse::Json), None);

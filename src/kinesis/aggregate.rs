@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::budget::Permit;
 use crate::config::{Format, PartitionKey};
-use crate::event::{LaneId, Span, join_span};
+use crate::event::{Further, LaneId, Span, join_span};
 use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC};
 use crate::kinesis::record::{KinesisRecord, Payload, memory};
 
@@ -52,8 +52,10 @@ pub struct UserRecord<'a> {
     pub partition_key: &'a Arc<str>,
     /// The event's bytes.
     pub data: &'a [u8],
-    /// The bytes of the file that it stands for.
+    /// The bytes of the file that it stands for ...
     pub span: Span,
+    /// ... and those that lie apart from them, of the same file.
+    pub further: &'a [Further],
     /// When it was read.
     pub read_at: Instant,
 }
@@ -100,6 +102,9 @@ impl Open {
         }
         self.count += 1;
         self.oldest = self.oldest.min(record.read_at);
+        for further in record.further {
+            join_span(&mut self.spans, Span { start: further.start, end: further.end, ..record.span });
+        }
         join_span(&mut self.spans, record.span);
     }
 }

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::discover::{Excludes, Glob};
-use crate::config::{self, Parse, SourceConfig, StartAt};
+use crate::config::{self, LineFormat, Parse, SourceConfig, StartAt};
+use crate::container::kubelet;
 use crate::line::LineConfig;
+use crate::multiline::Multiline;
 use crate::parse::Added;
 
 /// A configured source, ready to open files.
@@ -34,11 +36,9 @@ pub struct Group {
     /// Where files begin that were there before the agent ever ran.
     pub start_at: StartAt,
     /// How lines become events.
-    pub line: LineConfig,
+    pub line: Arc<LineConfig>,
     /// How long a rotated file is watched after its last growth.
     pub rotate_wait: Duration,
-    /// How long a line waits for its newline; for ever if it is zero.
-    pub partial_line_timeout: Duration,
     /// Whether a file is read to its end before a newer one is begun.
     pub oldest_first: bool,
     /// How long a deleted file is held for what is unread of it.
@@ -57,14 +57,17 @@ impl Group {
             excludes: Excludes::new(config.exclude.iter().map(String::as_str)).expect(CHECKED),
             patterns: config.paths.iter().map(|glob| glob::Pattern::new(glob).expect(CHECKED)).collect(),
             start_at: config.start_at,
-            line: LineConfig {
+            line: Arc::new(LineConfig {
                 parse: config.parse,
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
-            },
+                format: config.format,
+                partial_line_timeout: config.partial_line_timeout,
+                multiline: config.multiline.as_ref().map(Multiline::new),
+                encoding: config.encoding,
+            }),
             rotate_wait: config.rotate_wait,
-            partial_line_timeout: config.partial_line_timeout,
             oldest_first: config.oldest_first,
             deleted_max_wait: config.deleted_max_wait,
             add: config.add.clone(),
@@ -96,7 +99,13 @@ impl Group {
             fields.push(("path".to_owned(), path.into()));
         }
         fields.extend(self.add.fields.clone());
+        // The links that kubelet keeps have names with the container's id, and lead to files whose paths have the rest.
+        let target = || std::fs::read_link(path).ok();
+        let is_on = self.add.kubernetes && self.line.format != LineFormat::Plain;
+        let kubernetes = is_on.then(|| kubelet::pod_of(Path::new(path), target().as_deref())).flatten();
         Added::new(fields, self.add.offset)
+            .with_origin(self.add.stream, self.add.time, kubernetes.map(Into::into))
+            .as_objects(self.line.multiline.is_some())
     }
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.

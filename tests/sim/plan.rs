@@ -133,6 +133,7 @@ impl Plan {
                 on_parse_error: content.on_parse_error,
                 max_line_bytes: 256 << 10,
                 long_lines: LongLines::Split,
+                ..LineConfig::default()
             },
             max_in_flight: rng.usize(1..6),
             request_timeout: millis(&mut rng, 600, 10_000),

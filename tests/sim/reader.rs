@@ -97,7 +97,8 @@ impl Reader {
         last: bool,
     ) -> Self {
         let open = |(index, offset): (usize, &u64)| {
-            let line = LineBuilder::new(plan.line.clone(), Added::default(), format!("file-{index}"), *offset, 0);
+            let line =
+                LineBuilder::new(Arc::new(plan.line.clone()), Added::default(), format!("file-{index}"), *offset, 0);
             let tracker = match plan.mutant {
                 Mutant::HighestEnd => Tracker::Highest(*offset),
                 _ => Tracker::Real(OffsetTracker::starting_at(*offset)),
@@ -225,7 +226,7 @@ impl Reader {
         chunk.append(&mut open.carry);
         chunk.extend_from_slice(&self.plan.files[index].bytes[open.read..end]);
         open.read = end;
-        let used = open.line.advance(&chunk, start as u64, limit, &mut lines);
+        let used = open.line.advance(&chunk, start as u64, limit, Instant::now(), &mut lines);
         open.carry.extend_from_slice(&chunk[used..]);
         if used > 0 {
             self.hand_over(ch, index, chunk, lines, (start, start + used), permit);
@@ -274,6 +275,8 @@ impl Reader {
             chunk,
             rendered: lines.rendered,
             events: lines.events,
+            more: lines.more,
+            unused: lines.unused,
             rejected: lines.rejected,
             counts: lines.counts,
             start: start as u64,

@@ -129,6 +129,8 @@ pub struct Generation {
     /// What the last checkpoint knew of it.
     noted: Option<Entry>,
     line: LineBuilder,
+    /// There are whole lines among the carried bytes, which are to be taken before any more are read.
+    capped: bool,
 }
 
 /// What a generation is opened with.
@@ -171,7 +173,10 @@ impl Generation {
         let content = Content::of(&file, offset)?;
         let sent = bytes_since_newline(&file, offset)?;
         let line_tag = format!("{:x}-{:x}", file_id.dev, file_id.ino);
-        let line = LineBuilder::new(group.line.clone(), added, line_tag, offset, sent);
+        let mut line = LineBuilder::new(Arc::clone(&group.line), added, line_tag, offset, sent);
+        if offset > 0 {
+            line.detect(content.first());
+        }
         Ok(Self {
             id,
             group: group_index,
@@ -200,6 +205,7 @@ impl Generation {
             modified: (0, 0),
             noted: None,
             line,
+            capped: false,
         })
     }
 
@@ -323,12 +329,17 @@ impl Generation {
     /// Whether nothing is expected of it for a while: it can do with a look now and then.
     pub fn is_quiet(&self, now: Instant) -> bool {
         let at_end = (self.ended_at.is_some() || self.unproven.is_some()) && self.content.end() == self.size;
-        self.state == State::Live && at_end && self.carry.is_empty() && now >= self.grew_at + QUIET_AFTER
+        self.state == State::Live && at_end && !self.has_partial_line() && now >= self.grew_at + QUIET_AFTER
     }
 
     /// Reads once. Lines are left in `lines`, as ranges of `chunk`, which is made large enough and not emptied.
     pub fn read(&mut self, chunk: &mut Vec<u8>, max_event: usize, lines: &mut Lines, now: Instant) -> io::Result<Read> {
         let carried = self.carry.len();
+        if self.capped {
+            chunk.clear();
+            chunk.append(&mut self.carry);
+            return Ok(self.advance(chunk, carried, max_event, lines, now));
+        }
         if chunk.len() < carried + READ_BYTES {
             chunk.resize(carried + READ_BYTES, 0);
         }
@@ -348,40 +359,76 @@ impl Generation {
             return Ok(Read::End);
         }
         chunk[..carried].copy_from_slice(&self.carry);
-        let start = self.content.end() - carried as u64;
-        let filled = &chunk[..carried + n];
-        self.head_grew |= self.content.extend(&filled[carried..], now);
+        self.head_grew |= self.content.extend(&chunk[carried..carried + n], now);
         self.grew_at = now;
         self.poll = POLL_HOT;
         self.ended_at = None;
         self.next_poll = now;
-        let used = self.line.advance(filled, start, max_event, lines);
+        Ok(self.advance(chunk, carried + n, max_event, lines, now))
+    }
+
+    /// Makes lines of the first bytes of the chunk, which are the last ones that were read, and carries the rest.
+    fn advance(&mut self, chunk: &[u8], filled: usize, max_event: usize, lines: &mut Lines, now: Instant) -> Read {
+        let filled = &chunk[..filled];
+        let start = self.content.end() - filled.len() as u64;
+        let used = self.line.advance(filled, start, max_event, now, lines);
+        self.line.expire(now, max_event, lines);
+        self.capped = lines.capped;
         self.carry.clear();
         self.carry.shrink_to(MAX_IDLE_CARRY);
         self.carry.extend_from_slice(&filled[used..]);
-        Ok(if used == 0 { Read::Partial } else { Read::Lines { start, end: start + used as u64 } })
+        if used == 0 && lines.is_empty() { Read::Partial } else { Read::Lines { start, end: start + used as u64 } }
+    }
+
+    /// Whether something of it has waited long enough for what may follow it.
+    pub fn is_overdue(&self, now: Instant, partial_line_timeout: Duration) -> bool {
+        let is_partial = !self.carry.is_empty() && !partial_line_timeout.is_zero();
+        is_partial && now >= self.grew_at + partial_line_timeout || self.line.due().is_some_and(|due| due <= now)
+    }
+
+    /// Sends what is overdue: an unfinished line, pieces of a line, lines of a record. The chunk is given to it.
+    pub fn expire(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        max_event: usize,
+        lines: &mut Lines,
+        now: Instant,
+        timeout: Duration,
+    ) -> Read {
+        let start = self.content.end() - self.carry.len() as u64;
+        let mut end = start;
+        if !timeout.is_zero() && now >= self.grew_at + timeout {
+            chunk.clear();
+            chunk.append(&mut self.carry);
+            end = self.content.end();
+            self.line.flush_partial(chunk, start, max_event, now, lines);
+        }
+        self.line.expire(now, max_event, lines);
+        Read::Lines { start, end }
     }
 
     /// Makes an event of a last line that has no newline. The chunk is given to it.
     pub fn flush(&mut self, chunk: &mut Vec<u8>, max_event: usize, lines: &mut Lines) -> Option<Read> {
-        if self.carry.is_empty() {
+        if !self.has_partial_line() {
             return None;
         }
         let start = self.content.end() - self.carry.len() as u64;
         chunk.clear();
         chunk.append(&mut self.carry);
+        self.capped = false;
         self.line.flush(chunk, start, max_event, lines);
         Some(Read::Lines { start, end: self.content.end() })
     }
 
-    /// Whether there is the beginning of a line.
+    /// Whether there is the beginning of a line, or of a record of several lines.
     pub fn has_partial_line(&self) -> bool {
-        !self.carry.is_empty()
+        !self.carry.is_empty() || self.line.held_from().is_some()
     }
 
-    /// How long that is.
+    /// The bytes from the first of these to the last.
     pub fn partial_line_bytes(&self) -> u64 {
-        self.carry.len() as u64
+        let carried = self.content.end() - self.carry.len() as u64;
+        self.content.end() - self.line.held_from().map_or(carried, |held| held.min(carried))
     }
 
     /// Whether everything that was read is committed.
@@ -401,7 +448,7 @@ impl Generation {
 
     /// Another look after a pause that grows.
     pub fn pause(&mut self, now: Instant) {
-        self.next_poll = now + self.poll;
+        self.next_poll = self.line.due().map_or(now + self.poll, |due| due.clamp(now, now + self.poll));
         self.poll = (self.poll * 2).min(POLL_IDLE);
     }
 

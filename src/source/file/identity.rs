@@ -121,6 +121,11 @@ impl Content {
         self.end
     }
 
+    /// The first bytes.
+    pub fn first(&self) -> &[u8] {
+        &self.head
+    }
+
     /// The length and the fingerprint of the first bytes.
     pub fn head(&self) -> (u64, u64) {
         (self.head.len() as u64, fingerprint(&self.head))

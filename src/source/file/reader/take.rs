@@ -144,9 +144,7 @@ impl Reader {
             }
             match read {
                 Ok(Read::Lines { start, end }) => {
-                    let batch = self.batch(id, spare.chunk, lines, (start, end), permit)?;
-                    // There was room a moment ago, and nobody else sends.
-                    ch.batches.try_send(batch).ok();
+                    self.send(ch, (id, spare.chunk), lines, (start, end), permit);
                     quantum = quantum.saturating_sub(READ_BYTES);
                     continue;
                 }
@@ -176,9 +174,9 @@ impl Reader {
     /// A file has nothing more for now.
     fn at_end(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
         let Some(generation) = self.files.get(id) else { return };
-        let timeout = self.groups[generation.group].partial_line_timeout;
-        if generation.has_partial_line() && !timeout.is_zero() && now >= generation.grew_at + timeout {
-            self.flush(ch, id, permit);
+        let timeout = self.groups[generation.group].line.partial_line_timeout;
+        if generation.is_overdue(now, timeout) {
+            self.expire(ch, id, permit, now, timeout);
         }
         self.close_one_too_many(id);
         if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
@@ -186,19 +184,20 @@ impl Reader {
         }
     }
 
-    fn batch(
+    /// Hands a batch over, for which there was room before it was made: nobody else sends.
+    fn send(
         &self,
-        id: SourceId,
-        chunk: Vec<u8>,
+        ch: &Channels,
+        (id, chunk): (SourceId, Vec<u8>),
         lines: Lines,
         (start, end): (u64, u64),
         mut permit: Permit,
-    ) -> Option<Batch> {
-        let generation = self.files.get(id)?;
+    ) {
+        let Some(generation) = self.files.get(id) else { return };
         let group = &self.groups[generation.group];
         let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
         permit.resize(batch_memory(self.format, &generation.partition_key, &lines.events) + rejected);
-        Some(Batch {
+        let batch = Batch {
             source: id,
             source_name: Arc::clone(&group.name),
             parser: group.parser(),
@@ -207,13 +206,28 @@ impl Reader {
             chunk,
             rendered: lines.rendered,
             events: lines.events,
+            more: lines.more,
+            unused: lines.unused,
             rejected: lines.rejected,
             counts: lines.counts,
             start,
             end,
             read_at: Instant::now(),
             permit,
-        })
+        };
+        // An end of the sender is the end of the reader too, at its next turn.
+        ch.batches.try_send(batch).ok();
+    }
+
+    /// Sends what was waited for in vain.
+    fn expire(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant, timeout: Duration) {
+        let mut spare = Spare::default();
+        let mut lines = Lines::default();
+        let limit = max_event(*ch.record_limit.borrow());
+        let expired = self.files.update(id, |g| g.expire(&mut spare.chunk, limit, &mut lines, now, timeout));
+        if let Some(Read::Lines { start, end }) = expired {
+            self.send(ch, (id, spare.chunk), lines, (start, end), permit);
+        }
     }
 
     /// Sends a last line that has no newline.
@@ -222,10 +236,8 @@ impl Reader {
         let mut lines = Lines::default();
         let limit = max_event(*ch.record_limit.borrow());
         let flushed = self.files.update(id, |g| g.flush(&mut spare.chunk, limit, &mut lines)).flatten();
-        if let Some(Read::Lines { start, end }) = flushed
-            && let Some(batch) = self.batch(id, spare.chunk, lines, (start, end), permit)
-        {
-            ch.batches.try_send(batch).ok();
+        if let Some(Read::Lines { start, end }) = flushed {
+            self.send(ch, (id, spare.chunk), lines, (start, end), permit);
         }
     }
 
