@@ -30,6 +30,9 @@ const MAX_BYTES: u64 = 256 << 20;
 pub struct Entry {
     /// Where it was last seen. For people, and for finding its successor; the identity is in what follows.
     pub path: String,
+    /// Where it was when its events got their order, if that was elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
     /// The device that it lies on.
     pub dev: u64,
     /// Its inode.
@@ -48,7 +51,7 @@ pub struct Entry {
     pub mark_end: u64,
     /// Their fingerprint.
     pub mark: u64,
-    /// When it was last there, in seconds since 1970.
+    /// When it was last there: the last look at all files, in microseconds since 1970.
     pub seen: u64,
 }
 
@@ -217,18 +220,21 @@ pub struct Slot {
     pub head_len: u64,
     /// [`Entry::head`].
     pub head: u64,
+    /// [`Entry::mark_len`], of the bytes before this offset; 0 if they could not be had.
+    pub mark_len: u64,
+    /// [`Entry::mark`].
+    pub mark: u64,
 }
 
 /// The fields of a slot and its check sum, 8 bytes each.
-const SLOT_BYTES: usize = 40;
+const SLOT_BYTES: usize = 56;
 
 impl Slot {
     fn bytes(&self) -> [u8; SLOT_BYTES] {
         let mut bytes = [0; SLOT_BYTES];
         let (fields, check) = bytes.split_at_mut(SLOT_BYTES - 8);
-        for (place, field) in
-            fields.as_chunks_mut::<8>().0.iter_mut().zip([self.generation, self.offset, self.head_len, self.head])
-        {
+        let values = [self.generation, self.offset, self.head_len, self.head, self.mark_len, self.mark];
+        for (place, field) in fields.as_chunks_mut::<8>().0.iter_mut().zip(values) {
             *place = field.to_le_bytes();
         }
         check.copy_from_slice(&fingerprint(fields).to_le_bytes());
@@ -237,13 +243,25 @@ impl Slot {
 
     /// The slot that these bytes are, unless they are torn.
     fn read(bytes: &[u8; SLOT_BYTES]) -> Option<Self> {
-        let [generation, offset, head_len, head, check] =
+        let [generation, offset, head_len, head, mark_len, mark, check] =
             std::array::from_fn(|i| u64::from_le_bytes(std::array::from_fn(|b| bytes[i * 8 + b])));
-        (fingerprint(&bytes[..SLOT_BYTES - 8]) == check).then_some(Self { generation, offset, head_len, head })
+        (fingerprint(&bytes[..SLOT_BYTES - 8]) == check).then_some(Self {
+            generation,
+            offset,
+            head_len,
+            head,
+            mark_len,
+            mark,
+        })
     }
 
     fn update(&self, entry: &mut Entry) {
-        entry.offset = entry.offset.max(self.offset);
+        if self.offset >= entry.offset {
+            entry.offset = self.offset;
+            if self.mark_len > 0 {
+                (entry.mark_end, entry.mark_len, entry.mark) = (self.offset, self.mark_len, self.mark);
+            }
+        }
         if self.head_len > entry.head_len {
             (entry.head_len, entry.head) = (self.head_len, self.head);
         }
@@ -304,6 +322,7 @@ mod tests {
     fn entry(generation: u64, offset: u64) -> Entry {
         Entry {
             path: "/x".to_owned(),
+            lane: None,
             dev: 1,
             ino: 2,
             generation,
@@ -325,7 +344,7 @@ mod tests {
         state.store(vec![entry(7, 100), entry(8, 100), entry(9, 100)]).unwrap();
         let mut journal = state.journal().unwrap();
         for (generation, offset, head_len) in [(7, 50, 2), (8, 150, 9), (8, 170, 200), (1, 1000, 1)] {
-            journal.note(&Slot { generation, offset, head_len, head: 77 }).unwrap();
+            journal.note(&Slot { generation, offset, head_len, head: 77, mark_len: 0, mark: 0 }).unwrap();
         }
         let Found::Entries(entries) = state.load().unwrap() else { panic!() };
         assert_eq!(entries.iter().map(|e| e.offset).collect::<Vec<_>>(), [100, 170, 100]);
@@ -340,7 +359,7 @@ mod tests {
         state.store(vec![entry(7, 10), entry(8, 10)]).unwrap();
         let mut journal = state.journal().unwrap();
         let note = |journal: &mut Journal, generation, offset| {
-            journal.note(&Slot { generation, offset, head_len: 0, head: 0 }).unwrap();
+            journal.note(&Slot { generation, offset, head_len: 0, head: 0, mark_len: 0, mark: 0 }).unwrap();
         };
         note(&mut journal, 7, 20);
         note(&mut journal, 8, 20);

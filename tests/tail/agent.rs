@@ -36,7 +36,7 @@ impl Settings {
     fn config(&self) -> Config {
         let globs: Vec<String> = self.globs.iter().map(|glob| format!("{glob:?}")).collect();
         let text = format!(
-            "state_dir: {}\nmemory_limit: {}\nkinesis: {{ stream: model, partition_key: source }}\nsources:\n  - paths: [{}]\n    parse: raw\n    start_at: beginning\n    rotate_wait: {}\n",
+            "state_dir: {}\nmemory_limit: {}\nkinesis: {{ stream: model, partition_key: source }}\nsources:\n  - paths: [{}]\n    parse: raw\n    start_at: beginning\n    rotate_wait: {}\n    partial_line_timeout: 0s\n    deleted: {{ max_wait: 1day }}\n",
             self.state_dir.display(),
             self.memory_limit,
             globs.join(", "),
@@ -73,17 +73,11 @@ pub(crate) struct Delivery {
 impl Delivery {
     fn of(batch: Batch) -> Self {
         let mut pieces = Vec::new();
-        let mut at = batch.start;
         for event in &batch.events {
-            // Raw lines keep the carriage return before their newline; the model's have none.
-            let text = batch.bytes(event);
-            let text = text.strip_suffix(b"\r").unwrap_or(text).to_vec();
-            pieces.push(Piece { text: Some(text), spans: vec![(at, event.span_end)] });
-            at = event.span_end;
+            let spans = vec![(event.span_start, event.span_end)];
+            pieces.push(Piece { text: Some(batch.bytes(event).to_vec()), spans });
         }
-        if let Some(rest) = batch.rest() {
-            pieces.push(Piece { text: None, spans: vec![(rest.start, rest.end)] });
-        }
+        pieces.extend(batch.unused.iter().map(|&span| Piece { text: None, spans: vec![span] }));
         let Batch { source, start, end, permit: memory, .. } = batch;
         Self { source: source.0, start, end, pieces, memory }
     }

@@ -162,7 +162,8 @@ impl Oracle {
         if before >= Some(seq) {
             return Err(format!("{} arrives after line {before:?} of the same generation", shown(&line.text)));
         }
-        if first {
+        // What nobody could promise to find is better found late than never.
+        if first && !line.may_lose {
             if ordered(line.log) && order.furthest > Some(line.place) {
                 return Err(format!(
                     "{} arrives for the first time after a line of a later generation: {:?}",

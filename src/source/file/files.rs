@@ -21,7 +21,8 @@ const USUAL_LIMIT: usize = 1024;
 #[derive(Debug)]
 struct Lane {
     path: PathBuf,
-    members: BTreeSet<SourceId>,
+    /// In their order: that of the files, and of what was read of each before it was truncated.
+    members: BTreeSet<(SourceId, SourceId)>,
 }
 
 /// All open generations.
@@ -72,17 +73,12 @@ impl Files {
         self.by_path.contains_key(path)
     }
 
-    /// The path of a lane.
-    pub fn lane_path(&self, lane: LaneId) -> Option<PathBuf> {
-        self.lanes.get(&lane).map(|lane| lane.path.clone())
-    }
-
     /// Takes in a generation.
     pub fn insert(&mut self, generation: Generation) {
         let id = generation.id;
         self.by_file.insert(generation.file_id, id);
         if let Some(lane) = self.lanes.get_mut(&generation.lane) {
-            lane.members.insert(id);
+            lane.members.insert((generation.birth, id));
         }
         self.open += usize::from(generation.is_open());
         self.schedule(id, Some(generation.next_poll));
@@ -102,7 +98,7 @@ impl Files {
         self.schedule(id, None);
         self.closing.remove(&id);
         if let Some(lane) = self.lanes.get_mut(&generation.lane) {
-            lane.members.remove(&id);
+            lane.members.remove(&(generation.birth, id));
             if lane.members.is_empty() {
                 self.by_path.remove(&lane.path);
                 self.lanes.remove(&generation.lane);
@@ -185,10 +181,12 @@ impl Files {
         self.closing.iter().filter_map(|id| self.generations.get(id))
     }
 
-    /// Those of a lane that came before this one.
-    pub fn before(&self, lane: LaneId, id: SourceId) -> impl Iterator<Item = &Generation> {
-        let members = self.lanes.get(&lane).map(|lane| lane.members.range(..id));
-        members.into_iter().flatten().filter_map(|id| self.generations.get(id))
+    /// Those of its lane that came before this one.
+    pub fn before(&self, id: SourceId) -> impl Iterator<Item = &Generation> {
+        let generation = self.generations.get(&id);
+        let lane = generation.and_then(|g| Some((g, self.lanes.get(&g.lane)?)));
+        let members = lane.map(|(g, lane)| lane.members.range(..(g.birth, id)));
+        members.into_iter().flatten().filter_map(|(_, id)| self.generations.get(id))
     }
 
     /// Those that are due, the longest due first.

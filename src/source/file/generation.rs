@@ -80,10 +80,14 @@ pub enum Look {
 pub struct Generation {
     /// The name of its spans.
     pub id: SourceId,
+    /// Of the generations of one file, the first: a file that was truncated keeps its place in its lane.
+    pub birth: SourceId,
     /// The index of its group.
     pub group: usize,
     /// Where it is, or was last.
     pub path: PathBuf,
+    /// Where it was when its lane was given to it.
+    pub lane_path: PathBuf,
     /// Whose order its events keep.
     pub lane: LaneId,
     /// The lane's partition key.
@@ -138,10 +142,14 @@ pub struct Generation {
 pub struct Opening {
     /// The name of its spans.
     pub id: SourceId,
+    /// The first generation of the file.
+    pub birth: SourceId,
     /// The index of its group.
     pub group: usize,
     /// Where it is.
     pub path: PathBuf,
+    /// Where it had its lane.
+    pub lane_path: PathBuf,
     /// Whose order its events keep.
     pub lane: LaneId,
     /// The lane's partition key.
@@ -165,7 +173,8 @@ impl Generation {
     /// A generation that is read from an offset on.
     pub fn new(opening: Opening, file: File, group: &Group, now: Instant) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let Opening { id, group: group_index, path, lane, partition_key, added, tag, offset, state } = opening;
+        let Opening { id, birth, group: group_index, path, lane_path, lane, partition_key, added, tag, offset, state } =
+            opening;
         let file_id = FileId::of(&metadata);
         let is_link = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
         let target = is_link.then(|| std::fs::canonicalize(&path).ok()).flatten();
@@ -179,8 +188,10 @@ impl Generation {
         }
         Ok(Self {
             id,
+            birth,
             group: group_index,
             path,
+            lane_path,
             lane,
             partition_key,
             file_id,
@@ -491,7 +502,11 @@ impl Generation {
     /// What the journal is to know of it now.
     pub fn slot(&self) -> Slot {
         let (head_len, head) = self.content.head();
-        Slot { generation: self.tag, offset: self.tracker.committed(), head_len, head }
+        let offset = self.tracker.committed();
+        // Without the mark, that of the checkpoint has to do.
+        let mark = self.mark_before(offset).ok().flatten().unwrap_or_default();
+        let (mark_len, mark) = (mark.len() as u64, fingerprint(&mark));
+        Slot { generation: self.tag, offset, head_len, head, mark_len, mark }
     }
 
     /// What the checkpoint is to know of it now; nothing if the file is not what was read of it any more.
@@ -504,6 +519,7 @@ impl Generation {
         {
             if Path::new(&noted.path) != self.path {
                 noted.path = self.path.to_string_lossy().into_owned();
+                noted.lane = (self.lane_path != self.path).then(|| self.lane_path.to_string_lossy().into_owned());
             }
             noted.seen = seen;
             return Ok(Some(noted.clone()));
@@ -511,6 +527,7 @@ impl Generation {
         let Some(mark) = self.mark_before(offset)? else { return Ok(None) };
         let entry = Entry {
             path: self.path.to_string_lossy().into_owned(),
+            lane: (self.lane_path != self.path).then(|| self.lane_path.to_string_lossy().into_owned()),
             dev: place.0,
             ino: place.1,
             generation: self.tag,

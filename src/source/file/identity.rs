@@ -142,6 +142,10 @@ impl Content {
             let mark = Mark { end: self.end, bytes: self.mark.clone(), at: now };
             self.older = [self.older[1].take(), Some(mark)];
         }
+        if self.end == 0 {
+            // What was there when it was opened may have been truncated since, which no mark could tell.
+            self.head.clear();
+        }
         let known = usize::try_from(self.head.len() as u64 - self.end.min(self.head.len() as u64)).unwrap_or(0);
         let mut grew = false;
         if self.head.len() < HEAD_BYTES && self.end <= self.head.len() as u64 && known < new.len() {
@@ -171,6 +175,7 @@ impl Content {
         let (head_len, head) = self.head();
         Entry {
             path: path.to_string_lossy().into_owned(),
+            lane: None,
             dev: place.dev,
             ino: place.ino,
             generation,
@@ -213,6 +218,7 @@ mod tests {
         let mark = &content[offset.saturating_sub(MARK_BYTES)..offset];
         Entry {
             path: "/x".to_owned(),
+            lane: None,
             dev: 1,
             ino: 2,
             generation: 1,

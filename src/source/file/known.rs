@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::identity::{FileId, has_content};
 use crate::checkpoint::Entry;
 
-/// How often it is looked whether the files are still there.
-const REFRESH_EVERY: u64 = 600;
+/// How often it is looked whether the files are still there: microseconds.
+const REFRESH_EVERY: u64 = 600 * 1_000_000;
 
 /// Entries of files, by their place and by their path.
 #[derive(Debug)]
 pub struct Known {
     entries: BTreeMap<FileId, Entry>,
     paths: BTreeMap<String, BTreeSet<FileId>>,
-    /// Seconds after which a file that is not there any more is forgotten.
+    /// Microseconds after which a file that is not there any more is forgotten.
     expire_after: u64,
     refreshed: u64,
 }
@@ -26,12 +26,8 @@ pub struct Known {
 impl Known {
     /// Knows these.
     pub fn new(entries: Vec<Entry>, expire_after: Duration) -> Self {
-        let mut known = Self {
-            entries: BTreeMap::new(),
-            paths: BTreeMap::new(),
-            expire_after: expire_after.as_secs(),
-            refreshed: 0,
-        };
+        let mut known =
+            Self { entries: BTreeMap::new(), paths: BTreeMap::new(), expire_after: micros(expire_after), refreshed: 0 };
         for entry in entries {
             // Of two with one place, the later one is true: an inode is used again.
             if known.entries.get(&place(&entry)).is_none_or(|other| other.seen <= entry.seen) {
@@ -43,7 +39,7 @@ impl Known {
 
     /// Forgets files that are gone after this time.
     pub fn set_expiry(&mut self, expire_after: Duration) {
-        self.expire_after = expire_after.as_secs();
+        self.expire_after = micros(expire_after);
     }
 
     /// Takes in a file.
@@ -117,6 +113,10 @@ impl Known {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Where an entry's file lies.
 pub fn place(entry: &Entry) -> FileId {
     FileId { dev: entry.dev, ino: entry.ino }
@@ -130,6 +130,7 @@ mod tests {
     fn entry(path: &Path, ino: u64, seen: u64) -> Entry {
         Entry {
             path: path.display().to_string(),
+            lane: None,
             dev: 1,
             ino,
             generation: ino,
@@ -149,10 +150,10 @@ mod tests {
         let there = dir.path().join("there.log");
         std::fs::write(&there, "x").unwrap();
         let ino = std::fs::metadata(&there).unwrap().ino();
-        let day = 24 * 3600;
+        let day = 24 * 3600 * 1_000_000;
         // It was renamed: the inode counts, not the name.
         let entries = vec![entry(&dir.path().join("old name.log"), ino, 1), entry(&there, ino + 1_000_000, 10 * day)];
-        let mut known = Known::new(entries, Duration::from_secs(7 * day));
+        let mut known = Known::new(entries, Duration::from_micros(7 * day));
         assert!(!known.refresh(12 * day));
         assert_eq!(known.entries().count(), 2);
         assert!(known.refresh(17 * day));

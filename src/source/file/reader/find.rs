@@ -16,6 +16,7 @@ use super::Reader;
 use crate::checkpoint::Entry;
 use crate::clock;
 use crate::config::StartAt;
+use crate::event::SourceId;
 
 /// Of a file that was saved anew under its old name, at least so much has to be what it was. Shorter ones are too easily alike, and it is
 /// better to send one twice than to take a new one for an old one.
@@ -36,6 +37,8 @@ pub(super) struct Adoption {
     pub(super) state: State,
     /// It may be a copy that is made of another one.
     pub(super) unproven: bool,
+    /// The first generation of the file, if this is not it.
+    pub(super) birth: Option<SourceId>,
 }
 
 impl Reader {
@@ -120,8 +123,8 @@ impl Reader {
             return Ok(());
         }
         if let Some(entry) = self.known.of(&file, metadata.len(), id)? {
-            let (offset, tag) = (entry.offset, entry.generation);
-            return self.go_on(Some(id), group, (path, path), (offset, tag), file, now);
+            let (offset, tag, lane) = (entry.offset, entry.generation, lane_of(entry));
+            return self.go_on(Some(id), group, (path, &lane), (offset, tag), file, now);
         }
         let is_first = self.first_run && !self.scanned;
         let offset = if is_first && self.groups[group].start_at == StartAt::End { metadata.len() } else { 0 };
@@ -133,6 +136,7 @@ impl Reader {
             tag: self.rng.u64(..),
             state: State::Live,
             unproven: !is_first,
+            birth: None,
         };
         self.add(adoption, file, now)
     }
@@ -148,7 +152,11 @@ impl Reader {
         now: Instant,
     ) -> std::io::Result<()> {
         let (path, lane) = (path.to_owned(), lane.to_owned());
-        self.add(Adoption { group, path, lane, offset, tag, state: State::Live, unproven: false }, file, now)?;
+        self.add(
+            Adoption { group, path, lane, offset, tag, state: State::Live, unproven: false, birth: None },
+            file,
+            now,
+        )?;
         // Only now: had it failed, the next scan would need the entry again.
         known.map(|id| self.known.remove(id));
         Ok(())
@@ -184,6 +192,20 @@ impl Reader {
             return;
         }
         let mut places = Places::default();
+        let named: BTreeMap<FileId, &Path> = new.iter().map(|c| (FileId::of(&c.metadata), c.path.as_path())).collect();
+        let is_in_place = |e: &&Entry| {
+            let file = named.get(&place(e)).and_then(|path| open(path).ok());
+            file.is_some_and(|f| f.metadata().and_then(|m| has_content(&f, m.len(), e)).unwrap_or(false))
+        };
+        for entry in &entries {
+            // Lists the directories, which say when each file was written to.
+            places.path_of(Path::new(&entry.path), place(entry));
+        }
+        entries.sort_by_key(|e| places.modified(place(e)));
+        let rotated: Vec<&Entry> = entries.iter().filter(|e| !is_in_place(e)).collect();
+        for entry in rotated {
+            self.resume_rotated(entry, &mut places, now);
+        }
         let mut rest = Vec::new();
         for candidate in std::mem::take(new) {
             match self.resume_candidate(&candidate, &mut places, now) {
@@ -193,10 +215,6 @@ impl Reader {
             }
         }
         *new = rest;
-        entries.sort_by_key(|e| places.modified(place(e)));
-        for entry in entries.iter().filter(|e| self.known.at(place(e)).is_some()).collect::<Vec<_>>() {
-            self.resume_rotated(entry, &mut places, now);
-        }
         self.find_come_and_gone(&entries, &mut places, now);
         new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
     }
@@ -206,7 +224,7 @@ impl Reader {
         let metadata = file.metadata()?;
         let (id, path) = (FileId::of(&metadata), &candidate.path);
         if let Some(entry) = self.known.of(&file, metadata.len(), id)? {
-            let (offset, tag, lane) = (entry.offset, entry.generation, PathBuf::from(&entry.path));
+            let (offset, tag, lane) = (entry.offset, entry.generation, lane_of(entry));
             self.go_on(Some(id), candidate.group, (path, &lane), (offset, tag), file, now)?;
             return Ok(true);
         }
@@ -237,7 +255,8 @@ impl Reader {
         tracing::info!(path = %path.display(), was = entry.path, offset = entry.offset, "a file that was rotated meanwhile is read to its end");
         let (offset, tag, state) = (entry.offset, entry.generation, State::Draining(now));
         // It keeps its old name: by that a next start finds its group, and it, again.
-        let found = Adoption { group, path: was.clone(), lane: was, offset, tag, state, unproven: false };
+        let lane = lane_of(entry);
+        let found = Adoption { group, path: was, lane, offset, tag, state, unproven: false, birth: None };
         self.known.remove(place(entry));
         if let Err(error) = self.add(found, file, now) {
             tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
@@ -273,7 +292,8 @@ impl Reader {
             lanes.remove(&generation.path);
         }
         for (lane, seen) in lanes {
-            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(seen);
+            let seen = SystemTime::UNIX_EPOCH + Duration::from_micros(seen);
+            let since = seen.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
             let copies: Vec<&Entry> = entries.iter().filter(|e| Path::new(&e.path) == lane).collect();
             let is_copy = |s: &Sibling| {
                 open(&s.path).is_ok_and(|f| {
@@ -319,7 +339,11 @@ impl Reader {
                     tracing::info!(path = %sibling.path.display(), was = %lane.display(), "a file that came and was rotated between two looks is read");
                     let (path, lane, state) = (lane.to_owned(), lane.to_owned(), State::Draining(now));
                     let tag = self.rng.u64(..);
-                    self.add(Adoption { group, path, lane, offset: 0, tag, state, unproven: false }, file, now)
+                    self.add(
+                        Adoption { group, path, lane, offset: 0, tag, state, unproven: false, birth: None },
+                        file,
+                        now,
+                    )
                 }
                 Err(error) => Err(error),
             };
@@ -330,12 +354,13 @@ impl Reader {
     }
 
     pub(super) fn add(&mut self, found: Adoption, file: File, now: Instant) -> std::io::Result<()> {
-        let Adoption { group, path, lane: lane_path, offset, tag, state, unproven } = found;
+        let Adoption { group, path, lane: lane_path, offset, tag, state, unproven, birth } = found;
         let lane = self.files.lane(&lane_path);
         let partition_key = self.groups[group].partition_key(&lane_path.to_string_lossy());
         let id = self.files.next_id();
         let added = self.groups[group].added(&lane_path.to_string_lossy());
-        let opening = Opening { id, group, path, lane, partition_key, added, tag, offset, state };
+        let birth = birth.unwrap_or(id);
+        let opening = Opening { id, birth, group, path, lane_path, lane, partition_key, added, tag, offset, state };
         let mut generation = Generation::new(opening, file, &self.groups[group], now)?;
         generation.unproven = unproven.then_some((now, 0));
         tracing::info!(path = %generation.path.display(), offset, size = generation.size, "reading a file");
@@ -346,6 +371,11 @@ impl Reader {
         self.checkpoint_soon();
         Ok(())
     }
+}
+
+/// Where a known file had its lane.
+fn lane_of(entry: &Entry) -> PathBuf {
+    PathBuf::from(entry.lane.as_ref().unwrap_or(&entry.path))
 }
 
 /// Siblings whose names are those of rotated files of this path; older ones first.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::generation::Generation;
 use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use crate::checkpoint::Entry;
-use crate::clock::unix_seconds;
+use crate::clock::{now as now_of_day, unix_micros};
 use crate::event::{SourceId, Span};
 
 impl Reader {
@@ -53,10 +53,15 @@ impl Reader {
         self.next_checkpoint = self.checkpoint_again;
     }
 
+    /// The time of the last scan, for the checkpoint: what came to be after that has not been seen.
+    pub(super) fn seen(&self) -> u64 {
+        unix_micros(self.looked_at)
+    }
+
     pub(super) fn snapshot(&mut self, now: Instant) -> Vec<Entry> {
         let began = Instant::now();
-        let seen = unix_seconds();
-        self.known.refresh(seen);
+        let seen = self.seen();
+        self.known.refresh(unix_micros(now_of_day()));
         let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
         self.files.for_each(|g| {
             // Of what may be a copy nothing was read, and the next start asks the same question again.

@@ -12,7 +12,6 @@ use super::super::siblings::{self, Sibling};
 use super::find::Adoption;
 use super::{Channels, Reader};
 use crate::budget::Permit;
-use crate::clock::unix_seconds;
 use crate::event::SourceId;
 
 /// What a scan says of a file that is being read.
@@ -140,12 +139,13 @@ impl Reader {
     /// otherwise it stays until what was read of it is committed.
     pub(super) fn truncated(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
         let Some(old) = self.files.get(id) else { return };
-        let (group, path, lane, state) = (old.group, old.path.clone(), old.lane, old.state);
+        let (group, path, lane, state) = (old.group, old.path.clone(), old.lane_path.clone(), old.state);
+        let birth = Some(old.birth);
         let file = match self.find_copy(old) {
             Some((copy, file, Overlap::Whole)) => {
                 self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
                 tracing::info!(path = %path.display(), copy = %copy.path.display(), "a file was truncated; what is left of it is read from its copy");
-                self.take_over(&copy);
+                self.take_over(ch, &copy);
                 self.files.update(id, |g| {
                     g.state = State::Draining(now);
                     g.supersede(now);
@@ -156,7 +156,7 @@ impl Reader {
             Some((copy, file, _)) => {
                 self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
                 tracing::info!(path = %path.display(), copy = %copy.path.display(), "a file was truncated; all of its copy had been read");
-                self.take_over(&copy);
+                self.take_over(ch, &copy);
                 self.flush(ch, id, permit);
                 self.know_copy(&copy, &file);
                 self.end_truncated(id)
@@ -171,8 +171,9 @@ impl Reader {
             }
         };
         let Some(Ok(Some(file))) = file else { return };
-        let lane = self.files.lane_path(lane).unwrap_or_else(|| path.clone());
-        let again = Adoption { group, path, lane, offset: 0, tag: self.rng.u64(..), state, unproven: false };
+        // Under a name that no glob has, it may be another file's copy now.
+        let unproven = state != State::Live;
+        let again = Adoption { group, path, lane, offset: 0, tag: self.rng.u64(..), state, unproven, birth };
         self.close_one_too_many(id);
         if let Err(error) = self.add(again, file, now) {
             tracing::warn!(%error, "a truncated file cannot be read again; the next scan opens it anew");
@@ -190,22 +191,32 @@ impl Reader {
 
     /// The copy that a rotator made of a file before it truncated it: the newest file beside it with the same content.
     fn find_copy(&self, old: &Generation) -> Option<(Sibling, File, Overlap)> {
-        let is_read = |g: &Generation| g.unproven.is_none();
-        let likely = |s: &Sibling| !self.files.by_file(s.id).and_then(|id| self.files.get(id)).is_some_and(is_read);
+        // One that is being read as what it is can be no copy; one whose content was replaced by a copy can.
+        let is_itself = |s: &Sibling, file: &File| -> std::io::Result<bool> {
+            let reads = self.files.by_file(s.id).and_then(|id| self.files.get(id)).filter(|g| g.unproven.is_none());
+            reads.map_or(Ok(false), |g| Ok(g.content().overlap(file, s.metadata.len())? == Overlap::Whole))
+        };
         let overlap = |s: &Sibling, file: &File| old.content().overlap(file, s.metadata.len());
         let is_copy = |s: &Sibling, file: &File| {
-            Ok(overlap(s, file)? != Overlap::None && self.known.of(file, s.metadata.len(), s.id)?.is_none())
+            let is_known = self.known.of(file, s.metadata.len(), s.id)?.is_some();
+            Ok(!is_known && overlap(s, file)? != Overlap::None && !is_itself(s, file)?)
         };
-        let (sibling, file) = siblings::find(&old.path, likely, is_copy)?;
+        let (sibling, file) = siblings::find(&old.path, |s| s.id != old.file_id, is_copy)?;
         let overlap = overlap(&sibling, &file).ok()?;
         Some((sibling, file, overlap))
     }
 
-    /// A copy may have been found by a glob before; it has not been read, then.
-    fn take_over(&mut self, copy: &Sibling) {
-        if let Some(id) = self.files.by_file(copy.id) {
+    /// A copy may have been found by a glob before, and was not read, then; or it was written over a file that was.
+    fn take_over(&mut self, ch: &mut Channels, copy: &Sibling) {
+        let Some(id) = self.files.by_file(copy.id) else { return };
+        if self.files.get(id).is_some_and(|g| g.unproven.is_some()) {
             self.files.remove(id);
+            return;
         }
+        if let Ok(permit) = self.room(ch) {
+            self.flush(ch, id, permit);
+        }
+        self.end_truncated(id);
     }
 
     /// A copy of which everything was read from the original is not read again.
@@ -213,7 +224,7 @@ impl Reader {
         let size = copy.metadata.len();
         match Content::of(file, size) {
             Ok(content) => {
-                let entry = content.entry(&copy.path, copy.id, self.rng.u64(..), unix_seconds());
+                let entry = content.entry(&copy.path, copy.id, self.rng.u64(..), self.seen());
                 self.known.insert(entry);
             }
             Err(error) => tracing::warn!(path = %copy.path.display(), %error, "the copy of a file cannot be read"),
@@ -271,7 +282,7 @@ impl Reader {
         }
         // It may come back under a name that a glob names, and is not to be sent again then.
         if !generation.replaced
-            && let Some(entry) = super::keep::entry_of(&mut generation, unix_seconds())
+            && let Some(entry) = super::keep::entry_of(&mut generation, self.seen())
         {
             self.known.insert(entry);
         }

@@ -27,6 +27,10 @@ impl Reader {
         }
         let behind = self.oldest_behind();
         for id in self.files.due(now) {
+            // One that it preceded may have had it read already, and it may have ended by that.
+            if self.files.get(id).is_none_or(|g| g.state == State::Done) {
+                continue;
+            }
             if !self.is_proven(id, now) || self.has_to_wait(id, &behind) {
                 self.files.update(id, |g| g.pause(now));
                 if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
@@ -108,9 +112,9 @@ impl Reader {
     /// A lane's lines keep their order: before a file is read, the files that it followed are read to their ends, now, whenever they were
     /// looked at before. Answers whether nothing of them is left to come first.
     fn read_predecessors(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Result<bool, Wait> {
-        let Some(lane) = self.files.get(id).map(|g| g.lane) else { return Ok(false) };
         let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
-        let older = self.files.before(lane, id).filter(|g| g.may_grow(wait_of(g)));
+        let has_rest = |g: &Generation| matches!(g.state, State::Draining(_)) && g.has_partial_line();
+        let older = self.files.before(id).filter(|g| g.may_grow(wait_of(g)) || has_rest(g));
         let ids: Vec<SourceId> = older.map(|g| g.id).collect();
         for id in ids {
             if let Some(wait) = self.read_file(ch, id, now) {
