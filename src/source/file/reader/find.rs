@@ -246,7 +246,9 @@ impl Reader {
         let was = PathBuf::from(&entry.path);
         // Of a file of which nothing was ever read, any other one could be a copy.
         let Some(group) = self.groups.iter().position(|g| entry.head_len > 0 && g.names(&was)) else { return };
-        let Some((path, size, file)) = self.find_again(entry, &was, places) else { return };
+        let Some((path, size, file)) = self.find_again(entry, &was, places) else {
+            return self.resume_begun_anew(entry, group, places, now);
+        };
         let is_itself = file.metadata().is_ok_and(|m| FileId::of(&m) == place(entry));
         if is_itself && size == entry.offset {
             // Nothing is left of it. It stays known.
@@ -261,6 +263,24 @@ impl Reader {
         if let Err(error) = self.add(found, file, now) {
             tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
             self.known.insert(entry.clone());
+        }
+    }
+
+    /// A known file that was truncated, written to and then renamed: what it holds now nobody has seen.
+    fn resume_begun_anew(&mut self, entry: &Entry, group: usize, places: &mut Places, now: Instant) {
+        let was = Path::new(&entry.path);
+        let Some(path) = places.path_of(was, place(entry)).filter(|path| is_rotated(was, path)) else { return };
+        let Ok(file) = open(&path) else { return };
+        let size = file.metadata().map_or(0, |m| m.len());
+        let is_copy = |e: &Entry| e.head_len > 0 && has_content(&file, size, e).unwrap_or(false);
+        if size == 0 || self.files.by_file(place(entry)).is_some() || self.known.entries().any(is_copy) {
+            return;
+        }
+        tracing::info!(path = %path.display(), was = entry.path, "a file that was truncated and rotated meanwhile is read from its beginning");
+        let (tag, state, lane) = (self.rng.u64(..), State::Draining(now), lane_of(entry));
+        let found = Adoption { group, path: was.to_owned(), lane, offset: 0, tag, state, unproven: false, birth: None };
+        if let Err(error) = self.add(found, file, now) {
+            tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
         }
     }
 
@@ -376,6 +396,12 @@ impl Reader {
 /// Where a known file had its lane.
 fn lane_of(entry: &Entry) -> PathBuf {
     PathBuf::from(entry.lane.as_ref().unwrap_or(&entry.path))
+}
+
+/// Whether this is a name that rotation gives to a file of that path.
+fn is_rotated(was: &Path, path: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name(was).zip(name(path)).is_some_and(|(was, now)| is_rotated_name(&was, &now))
 }
 
 /// Siblings whose names are those of rotated files of this path; older ones first.

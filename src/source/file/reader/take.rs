@@ -114,7 +114,9 @@ impl Reader {
     fn read_predecessors(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Result<bool, Wait> {
         let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
         let has_rest = |g: &Generation| matches!(g.state, State::Draining(_)) && g.has_partial_line();
-        let older = self.files.before(id).filter(|g| g.may_grow(wait_of(g)) || has_rest(g));
+        // What may be a copy of this very file is none before it is known to be something else.
+        let precedes = |g: &&Generation| g.unproven.is_none() && (g.may_grow(wait_of(g)) || has_rest(g));
+        let older = self.files.before(id).filter(precedes);
         let ids: Vec<SourceId> = older.map(|g| g.id).collect();
         for id in ids {
             if let Some(wait) = self.read_file(ch, id, now) {
