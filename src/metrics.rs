@@ -139,7 +139,7 @@ impl Metrics {
             files: gauges(
                 &r,
                 "source_files",
-                "Files by state: live, draining, unreadable, ignored.",
+                "Files by state: live, of these quiet (nothing was written to them for a while), draining, unreadable, ignored.",
                 &["source", "state"],
             ),
             rotations: counters(

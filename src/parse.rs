@@ -1,8 +1,10 @@
 //! From a line's bytes to an event's bytes. Pure; framing happened before, packing comes after.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memrchr;
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
 
 use crate::config::Parse;
 use crate::event::{self, Event, Value};
@@ -51,6 +53,9 @@ pub const MESSAGE: &str = "message";
 const STREAM: &str = "stream";
 const TIME: &str = "time";
 const KUBERNETES: &str = "kubernetes";
+/// The same as they stand in an object.
+static ORIGIN_NAMES: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["\"stream\"", "\"time\"", "\"kubernetes\""].map(Finder::new));
 
 /// What an object's names can stand in the way of, as bits.
 const TAKES_ADDED: u8 = 1;
@@ -136,6 +141,17 @@ impl<'a> Fields<'a> {
 
     fn kubernetes(&self) -> Option<&'a str> {
         self.added.kubernetes.as_deref().filter(|_| self.origin.is_some())
+    }
+
+    /// Whether an object has none of the names, as far as a search for them shows, which is quicker than to look at each of its names. One
+    /// written with escapes is found by its backslash.
+    fn clearly_missing(&self, object: &str) -> bool {
+        let Added { names, offset, .. } = self.added;
+        let bytes = object.as_bytes();
+        names.is_empty()
+            && !offset
+            && memchr(b'\\', bytes).is_none()
+            && ORIGIN_NAMES.iter().all(|name| name.find(bytes).is_none())
     }
 
     /// What an object's name takes.
@@ -231,6 +247,9 @@ fn json(line: &[u8], fields: Fields<'_>, out: &mut Vec<u8>, invalid_utf8: &mut b
     let text = text(trimmed);
     let shape = if fields.is_empty() {
         event::check_object(&text).map(|()| None)
+    } else if fields.clearly_missing(&text) {
+        let shape = event::Shape { empty: is_empty_object(&text), taken: 0 };
+        event::check_object(&text).map(|()| Some(shape))
     } else {
         event::look_at(&text, |name| fields.taken(name)).map(Some)
     };
@@ -254,6 +273,11 @@ fn json(line: &[u8], fields: Fields<'_>, out: &mut Vec<u8>, invalid_utf8: &mut b
     }
     *invalid_utf8 |= matches!(text, Cow::Owned(_));
     Parsed::Rendered
+}
+
+/// Whether an object that is known to be one has no field.
+fn is_empty_object(object: &str) -> bool {
+    object.strip_prefix('{').is_some_and(|rest| rest.trim_ascii_start().starts_with('}'))
 }
 
 /// The bytes as text. The check comes first because it is several times as fast as the replacement that it mostly saves.

@@ -315,3 +315,28 @@ async fn many_files_take_no_more_descriptors_than_there_are() {
     assert!(!agent.log().contains("cannot be read"), "{}", agent.log());
     assert_delivered(agent, &all(&logs), &mut consumer).await;
 }
+
+#[tokio::test]
+async fn what_is_written_to_one_of_many_quiet_files_is_noticed() {
+    const FILES: usize = 600;
+    let (_stand, setup, mut consumer) = start().await;
+    let mut logs: Vec<Log> = (0..FILES).map(|i| Log::create(&setup.log(&format!("{i:03}.log")))).collect();
+    for log in &mut logs {
+        log.append(1);
+    }
+    let agent = setup.run().await;
+    consumer.receive(&logs.iter().collect::<Vec<_>>()).await;
+    let quiet = "source_files{source=\"files\",state=\"quiet\"}";
+    until("all files to be quiet", async || (agent.metric(quiet).await == FILES as u64).then_some(())).await;
+    // One after the other: each wakes its own file, and others in the same directory stay quiet.
+    for i in [0, 599, 300, 300] {
+        logs[i].append(3);
+        consumer.receive(&[&logs[i]]).await;
+    }
+    // A quiet file is followed through a rotation as any other one.
+    rename_and_create(&mut logs[7], ".1");
+    logs[7].append(3);
+    copy_and_truncate(&logs[8], ".1");
+    logs[8].append(3);
+    assert_delivered(agent, &logs.iter().collect::<Vec<_>>(), &mut consumer).await;
+}

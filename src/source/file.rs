@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod reader;
 pub mod siblings;
 pub mod watch;
+pub mod writes;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! generation goes through here, so that the indexes are true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ pub struct Files {
     /// When which is due. Quiet ones are not in it.
     due: BTreeSet<(Instant, SourceId)>,
     scheduled: BTreeMap<SourceId, Instant>,
+    /// Quiet ones, by directory and name.
+    quiet: BTreeMap<PathBuf, BTreeMap<OsString, SourceId>>,
     /// No longer live.
     closing: BTreeSet<SourceId>,
     next_id: u32,
@@ -90,6 +93,7 @@ impl Files {
 
     /// Takes out a generation, and its lane with the last one.
     pub fn remove(&mut self, id: SourceId) -> Option<Generation> {
+        self.end_quiet(id);
         let generation = self.generations.remove(&id)?;
         if self.by_file.get(&generation.file_id) == Some(&id) {
             self.by_file.remove(&generation.file_id);
@@ -109,6 +113,7 @@ impl Files {
 
     /// Changes a generation.
     pub fn update<R>(&mut self, id: SourceId, change: impl FnOnce(&mut Generation) -> R) -> Option<R> {
+        self.end_quiet(id);
         let generation = self.generations.get_mut(&id)?;
         let (was_open, was_file) = (generation.is_open(), generation.file_id);
         let result = change(generation);
@@ -137,7 +142,64 @@ impl Files {
 
     /// Looks at the file only together with all quiet ones from now on.
     pub fn make_quiet(&mut self, id: SourceId) {
+        let Some(generation) = self.generations.get(&id) else { return };
+        let Some((directory, name)) = generation.directory_and_name() else { return };
+        if !self.quiet.contains_key(directory) {
+            self.quiet.insert(directory.to_owned(), BTreeMap::new());
+        }
+        if let Some(names) = self.quiet.get_mut(directory) {
+            names.insert(name.to_owned(), id);
+        }
         self.schedule(id, None);
+    }
+
+    /// The file is looked at by itself again.
+    fn end_quiet(&mut self, id: SourceId) {
+        let Some((directory, name)) = self.generations.get(&id).and_then(Generation::directory_and_name) else {
+            return;
+        };
+        if let Some(names) = self.quiet.get_mut(directory)
+            && names.get(name) == Some(&id)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.quiet.remove(directory);
+            }
+        }
+    }
+
+    /// The quiet file of this path.
+    pub fn quiet_at(&self, path: &Path) -> Option<SourceId> {
+        self.quiet.get(path.parent()?)?.get(path.file_name()?).copied()
+    }
+
+    /// The directories of quiet files, with how many there are in each.
+    pub fn quiet_directories(&self) -> impl Iterator<Item = (&Path, usize)> {
+        self.quiet.iter().map(|(directory, names)| (directory.as_path(), names.len()))
+    }
+
+    /// Whether a file is looked at only now and then.
+    pub fn is_quiet(&self, id: SourceId) -> bool {
+        !self.scheduled.contains_key(&id)
+    }
+
+    /// How many files are quiet.
+    pub fn quiet(&self) -> usize {
+        self.quiet.values().map(BTreeMap::len).sum()
+    }
+
+    /// Looks at all quiet files of these directories.
+    pub fn sweep(&mut self, is_due: impl Fn(&Path) -> bool, mut look: impl FnMut(&mut Generation) -> bool) {
+        let ids = self.quiet.iter().filter(|(directory, _)| is_due(directory)).flat_map(|(_, names)| names.values());
+        let mut awake = Vec::new();
+        for id in ids {
+            if self.generations.get_mut(id).is_some_and(&mut look) {
+                awake.push(*id);
+            }
+        }
+        for id in awake {
+            self.update(id, |_| ());
+        }
     }
 
     fn schedule(&mut self, id: SourceId, at: Option<Instant>) {
@@ -197,23 +259,6 @@ impl Files {
     /// When the next one is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
-    }
-
-    /// How many are quiet.
-    pub fn quiet(&self) -> usize {
-        self.generations.len() - self.scheduled.len()
-    }
-
-    /// Looks at all quiet ones.
-    pub fn sweep(&mut self, mut look: impl FnMut(&mut Generation) -> bool) {
-        let scheduled = &self.scheduled;
-        let wanted = |(id, g): (&SourceId, &mut Generation)| {
-            (g.state != State::Done && !scheduled.contains_key(id) && look(g)).then_some(*id)
-        };
-        let awake: Vec<SourceId> = self.generations.iter_mut().filter_map(wanted).collect();
-        for id in awake {
-            self.update(id, |_| ());
-        }
     }
 
     /// Whether there are more descriptors than there should be.

@@ -4,6 +4,7 @@
 //! Every read is verified after it was made: had the file been truncated before, the bytes just before the offset would have changed. A
 //! truncation after the verification cannot touch what was read before it, so there is no window.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -112,8 +113,8 @@ pub struct Generation {
     pub size: u64,
     /// It came while others were read, and may be a copy that precedes a truncation: since when, and how large it was then.
     pub unproven: Option<(Instant, u64)>,
-    /// The directory of the file that its path is a link to.
-    pub link_dir: Option<PathBuf>,
+    /// The file that its path is a link to.
+    pub target: Option<PathBuf>,
     /// When it was found to be deleted.
     pub deleted_at: Option<Instant>,
     /// Closed while nothing is to be read: a quiet file costs no descriptor where there are many.
@@ -178,7 +179,6 @@ impl Generation {
         let file_id = FileId::of(&metadata);
         let is_link = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
         let target = is_link.then(|| std::fs::canonicalize(&path).ok()).flatten();
-        let link_dir = target.and_then(|target| target.parent().map(Path::to_owned));
         let content = Content::of(&file, offset)?;
         let sent = bytes_since_newline(&file, offset)?;
         let line_tag = format!("{:x}-{:x}", file_id.dev, file_id.ino);
@@ -203,7 +203,7 @@ impl Generation {
             ended_at: None,
             replaced: false,
             unproven: None,
-            link_dir,
+            target,
             deleted_at: None,
             superseded: None,
             size: metadata.len(),
@@ -319,6 +319,12 @@ impl Generation {
         let mine = first_bytes(file)?;
         let length = mine.len().min(its.len());
         Ok(length > 0 && mine[..length] == its[..length])
+    }
+
+    /// Where the file itself is: the directory, and the name in it.
+    pub fn directory_and_name(&self) -> Option<(&Path, &OsStr)> {
+        let path = self.target.as_deref().unwrap_or(&self.path);
+        Some((path.parent()?, path.file_name()?))
     }
 
     /// A look at a quiet file.

@@ -21,6 +21,7 @@ use super::files::Files;
 use super::generation::{Generation, READ_BYTES, State};
 use super::known::Known;
 use super::watch::Watch;
+use super::writes::Writes;
 use crate::budget::Budget;
 use crate::checkpoint::{Entry, Found, Journal};
 use crate::clock;
@@ -125,6 +126,11 @@ pub struct Reader {
     /// The earliest time for a scan that a hint asks for.
     scan_again: Instant,
     next_sweep: Instant,
+    next_full_sweep: Instant,
+    /// Where there are many quiet files: what is written to them.
+    writes: Option<Writes>,
+    /// The system gives no watch for that.
+    is_deaf: bool,
     next_tell: Instant,
     dirty: bool,
     next_checkpoint: Instant,
@@ -174,6 +180,9 @@ impl Reader {
             hinted_scan: None,
             scan_again: now,
             next_sweep: now,
+            next_full_sweep: now,
+            writes: None,
+            is_deaf: false,
             next_tell: now,
             dirty: true,
             next_checkpoint: now,
@@ -297,6 +306,7 @@ impl Reader {
             },
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
+            () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));
             }

@@ -25,6 +25,7 @@ pub struct Watch {
     /// File systems that were told of.
     told: BTreeSet<String>,
     hint: Arc<Notify>,
+    written: Arc<Notify>,
     metrics: Arc<Metrics>,
 }
 
@@ -51,6 +52,7 @@ impl Watch {
             silent: BTreeSet::new(),
             told: BTreeSet::new(),
             hint,
+            written: Arc::new(Notify::new()),
             metrics,
         };
         match watcher {
@@ -59,6 +61,11 @@ impl Watch {
         }
         watch.tell_mode();
         watch
+    }
+
+    /// Whether nothing comes of what others write in this directory.
+    pub fn is_silent(&self, directory: &Path) -> bool {
+        self.silent.contains(directory)
     }
 
     /// Whether something can change without a hint.
@@ -111,6 +118,16 @@ impl Watch {
         self.hint.notified().await;
     }
 
+    /// What a watch on writes wakes the reader with.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.written)
+    }
+
+    /// Completes when something was written to a quiet file.
+    pub async fn written(&self) {
+        self.written.notified().await;
+    }
+
     fn find_silent(&mut self, wanted: &BTreeSet<PathBuf>) {
         let mounts = mounts::Mounts::read();
         self.silent.clear();
@@ -138,7 +155,7 @@ impl Watch {
 }
 
 /// The directory, or the nearest above it that exists.
-fn existing(directory: &Path) -> Option<(PathBuf, FileId)> {
+pub(super) fn existing(directory: &Path) -> Option<(PathBuf, FileId)> {
     directory.ancestors().find_map(|dir| {
         let metadata = std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir)?;
         Some((dir.to_owned(), FileId::of(&metadata)))

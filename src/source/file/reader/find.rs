@@ -45,7 +45,8 @@ impl Reader {
     pub(super) fn scan(&mut self, now: Instant) {
         let began = clock::now();
         let scan = self.discovery.scan(&self.groups);
-        let links = self.files.iter().filter_map(|g| g.link_dir.clone());
+        let target_dir = |g: &Generation| g.target.as_ref()?.parent().map(Path::to_owned);
+        let links = self.files.iter().filter_map(target_dir);
         self.watch.set(scan.directories.iter().cloned().chain(links).collect());
         let rotated = self.follow_renames(&scan, now);
         self.unreadable.clear();
@@ -71,17 +72,21 @@ impl Reader {
     }
 
     fn count_files(&self, ignored: &BTreeMap<usize, i64>) {
-        let mut counts = vec![[0_i64; 2]; self.groups.len()];
+        let mut counts = vec![[0_i64; 3]; self.groups.len()];
         for generation in self.files.iter() {
             match generation.state {
-                State::Live => counts[generation.group][0] += 1,
+                State::Live => {
+                    counts[generation.group][0] += 1;
+                    counts[generation.group][2] += i64::from(self.files.is_quiet(generation.id));
+                }
                 State::Draining(_) => counts[generation.group][1] += 1,
                 State::Done => {}
             }
         }
-        for (index, (group, [live, draining])) in self.groups.iter().zip(counts).enumerate() {
+        for (index, (group, [live, draining, quiet])) in self.groups.iter().zip(counts).enumerate() {
             let count = |state: &str, n: i64| self.metrics.files.with_label_values(&[&*group.name, state]).set(n);
             count("live", live);
+            count("quiet", quiet);
             count("draining", draining);
             count("ignored", ignored.get(&index).copied().unwrap_or(0));
             let unreadable = self.unreadable.values().filter(|g| **g == index).count();

@@ -1,12 +1,14 @@
 //! Reading: whose turn it is, how much it may have, and what becomes of a read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::generation::{Generation, Look, READ_BYTES, Read, State};
+use super::super::writes::Writes;
 use super::{
     Channels, LAST_LINE_WAIT, QUANTUM_BYTES, READ_COST, Reader, SWEEP_INTERVAL, SWEEP_INTERVAL_MAX, SWEEP_SHARE, Wait,
 };
@@ -17,11 +19,18 @@ use crate::kinesis::aggregate::max_event;
 use crate::kinesis::record::batch_memory;
 use crate::line::Lines;
 
+/// From so many quiet files on, writes to them are listened to.
+const MANY_QUIET_FILES: usize = 500;
+/// Those of which writes should be heard are looked at all the same now and then: nobody promises that every write is told of.
+const FULL_SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often it is looked what to listen to, where all quiet files are listened to.
+const COVERED_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// A file that may be a copy counts as one of its own when nothing was truncated for so long after it last grew.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 
 impl Reader {
     pub(super) fn read_due(&mut self, ch: &mut Channels, now: Instant) -> Option<Wait> {
+        self.take_writes(now);
         if self.next_sweep <= now {
             self.sweep(now);
         }
@@ -33,9 +42,7 @@ impl Reader {
             }
             if !self.is_proven(id, now) || self.has_to_wait(id, &behind) {
                 self.files.update(id, |g| g.pause(now));
-                if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
-                    self.files.make_quiet(id);
-                }
+                self.quieten(id, now);
                 continue;
             }
             match self.read_predecessors(ch, id, now) {
@@ -54,17 +61,87 @@ impl Reader {
         None
     }
 
-    /// Looks at all quiet files at once, which is cheaper than to keep an appointment with each.
+    /// Has files read that were written to after a time of quiet.
+    fn take_writes(&mut self, now: Instant) {
+        let Some(writes) = &mut self.writes else { return };
+        let written: Vec<PathBuf> = writes.take().collect();
+        for path in written {
+            match self.files.quiet_at(&path) {
+                Some(id) => {
+                    self.files.update(id, |g| g.wake(now));
+                }
+                None => writes.count_noise(path.parent().unwrap_or(&path)),
+            }
+        }
+        if writes.has_lost() {
+            self.next_full_sweep = now;
+            self.next_sweep = now;
+        }
+    }
+
+    /// Looks at quiet files together, which is cheaper than to keep an appointment with each; where there are many, only at those of
+    /// whose writes nothing would be heard.
     fn sweep(&mut self, now: Instant) {
         let began = Instant::now();
-        self.files.sweep(|g| {
-            let changed = g.look() == Look::Changed;
-            if changed {
-                g.wake(now);
-            }
-            changed
-        });
-        self.next_sweep = now + (began.elapsed() * SWEEP_SHARE).clamp(SWEEP_INTERVAL, SWEEP_INTERVAL_MAX);
+        let is_full = self.next_full_sweep <= now;
+        let fresh = self.listen_to_writes(is_full);
+        let writes = self.writes.as_ref();
+        let is_covered = |dir: &Path| writes.is_some_and(|w| w.covers(dir)) && !fresh.contains(dir);
+        self.files.sweep(
+            |dir| is_full || !is_covered(dir),
+            |g| {
+                let changed = g.look() == Look::Changed;
+                if changed {
+                    g.wake(now);
+                }
+                changed
+            },
+        );
+        if is_full {
+            self.next_full_sweep = now + FULL_SWEEP_INTERVAL;
+        }
+        let covers = |dir: &Path| self.writes.as_ref().is_some_and(|w| w.covers(dir));
+        let interval = if self.files.quiet_directories().all(|(dir, _)| covers(dir)) {
+            COVERED_SWEEP_INTERVAL
+        } else {
+            (began.elapsed() * SWEEP_SHARE).clamp(SWEEP_INTERVAL, SWEEP_INTERVAL_MAX)
+        };
+        self.next_sweep = now + interval;
+    }
+
+    /// Looks at a file only now and then from now on, if nothing is expected of it.
+    fn quieten(&mut self, id: SourceId, now: Instant) {
+        let Some(generation) = self.files.get(id).filter(|g| g.is_quiet(now)) else { return };
+        let directory = generation.directory_and_name().map(|(directory, _)| directory);
+        let is_covered = |dir: &Path| self.writes.as_ref().is_some_and(|w| w.covers(dir));
+        if !directory.is_some_and(is_covered) {
+            self.next_sweep = self.next_sweep.min(now + SWEEP_INTERVAL);
+        }
+        self.files.make_quiet(id);
+    }
+
+    /// Watches for writes where there are many quiet files. Answers the directories that are watched only now.
+    fn listen_to_writes(&mut self, is_full: bool) -> BTreeSet<PathBuf> {
+        if self.files.quiet() < MANY_QUIET_FILES {
+            self.writes = None;
+            return BTreeSet::new();
+        }
+        if self.writes.is_none() && !self.is_deaf {
+            let made = Writes::new(self.watch.wake());
+            self.is_deaf = made.is_err();
+            self.writes = made.ok();
+        }
+        let Some(writes) = &mut self.writes else { return BTreeSet::new() };
+        if is_full {
+            writes.forgive();
+        }
+        let directories = self.files.quiet_directories().map(|(directory, _)| directory);
+        let wanted = directories.filter(|dir| !self.watch.is_silent(dir)).map(Path::to_owned).collect();
+        writes.set(&wanted).unwrap_or_else(|error| {
+            tracing::warn!(%error, "writes to quiet files cannot be watched; they are found by looking, which costs more (raise fs.inotify.max_user_watches)");
+            (self.writes, self.is_deaf) = (None, true);
+            BTreeSet::new()
+        })
     }
 
     /// Of the groups that are read oldest file first, the file that has to be read to its end before others are.
@@ -185,9 +262,7 @@ impl Reader {
             self.expire(ch, id, permit, now, timeout);
         }
         self.close_one_too_many(id);
-        if self.files.get(id).is_some_and(|g| g.is_quiet(now)) {
-            self.files.make_quiet(id);
-        }
+        self.quieten(id, now);
     }
 
     /// Hands a batch over, for which there was room before it was made: nobody else sends.
