@@ -131,6 +131,10 @@ pub struct Reader {
     /// The earliest time for one that cannot wait.
     checkpoint_again: Instant,
     checkpoint_failures: u64,
+    /// Tags of files that were let go since the last checkpoint was handed over ...
+    left: Vec<u64>,
+    /// ... and before that, and before the one before it.
+    leaving: [Vec<u64>; 2],
     behind_since: BTreeMap<usize, Instant>,
     /// Told to stop: whatever is not read by now is for the next run.
     stopping: bool,
@@ -179,6 +183,8 @@ impl Reader {
             next_checkpoint: now,
             checkpoint_again: now,
             checkpoint_failures: 0,
+            left: Vec::new(),
+            leaving: [Vec::new(), Vec::new()],
             behind_since: BTreeMap::new(),
             stopping: false,
             spare: None,

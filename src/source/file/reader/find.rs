@@ -250,8 +250,9 @@ impl Reader {
             return self.resume_begun_anew(entry, group, places, now);
         };
         let is_itself = file.metadata().is_ok_and(|m| FileId::of(&m) == place(entry));
-        if is_itself && size == entry.offset {
-            // Nothing is left of it. It stays known.
+        let age = clock::now().duration_since(places.modified(place(entry))).unwrap_or_default();
+        if is_itself && size == entry.offset && age > self.groups[group].rotate_wait {
+            // Nothing is left of it, and nobody writes to it any more. It stays known.
             return;
         }
         tracing::info!(path = %path.display(), was = entry.path, offset = entry.offset, "a file that was rotated meanwhile is read to its end");

@@ -277,9 +277,7 @@ impl Reader {
 
     fn forget(&mut self, id: SourceId) {
         let Some(mut generation) = self.files.remove(id) else { return };
-        if let Some(journal) = &mut self.journal {
-            journal.forget(generation.tag);
-        }
+        self.left.push(generation.tag);
         // It may come back under a name that a glob names, and is not to be sent again then.
         if !generation.replaced
             && let Some(entry) = super::keep::entry_of(&mut generation, self.seen())
