@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::generation::{Generation, Look, READ_BYTES, Read, State};
+use super::find::is_rotated;
 use super::{
     Channels, LAST_LINE_WAIT, QUANTUM_BYTES, READ_COST, Reader, SWEEP_INTERVAL, SWEEP_INTERVAL_MAX, SWEEP_SHARE, Wait,
 };
@@ -92,13 +93,17 @@ impl Reader {
         let Some(generation) = self.files.get(id) else { return false };
         let Some((since, size)) = generation.unproven else { return true };
         let now_size = generation.current_size();
-        let dir = generation.path.parent();
+        let (path, is_live) = (&generation.path, generation.state == State::Live);
         let original = |other: &&Generation| {
-            other.id != id && other.state == State::Live && other.unproven.is_none() && other.path.parent() == dir
+            // Of two new files with one content, the one with the name that rotation gives is the copy.
+            let is_older = other.path == *path || is_rotated(&other.path, path);
+            let may_be = other.unproven.is_none() || is_older;
+            other.id != id && other.state == State::Live && may_be && other.path.parent() == path.parent()
         };
         let is_copy = now_size > 0
             && self.files.iter().filter(original).any(|other| generation.may_be_copy_of(other).unwrap_or(false));
-        let waits = now_size == 0 || is_copy && (now_size != size || now < since + PROOF_WAIT);
+        let is_soon = now_size != size || now < since + PROOF_WAIT;
+        let waits = now_size == 0 && is_live || (is_copy || now_size == 0) && is_soon;
         self.files.update(id, |g| {
             g.unproven = waits.then_some(if now_size == size { (since, size) } else { (now, now_size) });
         });
@@ -112,6 +117,10 @@ impl Reader {
     /// A lane's lines keep their order: before a file is read, the files that it followed are read to their ends, now, whenever they were
     /// looked at before. Answers whether nothing of them is left to come first.
     fn read_predecessors(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Result<bool, Wait> {
+        let unproven = self.files.before(id).filter(|g| g.unproven.is_some() && g.state != State::Done);
+        for id in unproven.map(|g| g.id).collect::<Vec<_>>() {
+            self.is_proven(id, now);
+        }
         let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
         let has_rest = |g: &Generation| matches!(g.state, State::Draining(_)) && g.has_partial_line();
         // What may be a copy of this very file is none before it is known to be something else.
