@@ -576,7 +576,7 @@ impl Generation {
         }
         self.modified = modified;
         let Some(file) = &self.file else { return Ok(false) };
-        Ok(!self.content.is_last_in(file)?)
+        Ok(!self.content.is_last_in(file)? || self.content.end() == 0 && !self.content.is_first_in(file)?)
     }
 }
 

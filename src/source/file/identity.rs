@@ -170,6 +170,11 @@ impl Content {
         has_bytes(file, self.end, &self.mark)
     }
 
+    /// Whether a file still has the first bytes, which were there when it was opened.
+    pub fn is_first_in(&self, file: &File) -> io::Result<bool> {
+        has_bytes(file, self.head.len() as u64, &self.head)
+    }
+
     /// What the checkpoint is to know of a file that holds just this.
     pub fn entry(&self, path: &Path, place: FileId, generation: u64, seen: u64) -> Entry {
         let (head_len, head) = self.head();

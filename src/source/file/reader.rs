@@ -126,9 +126,10 @@ pub struct Reader {
     /// The earliest time for a scan that a hint asks for.
     scan_again: Instant,
     next_sweep: Instant,
-    next_full_sweep: Instant,
     /// Where there are many quiet files: what is written to them.
     writes: Option<Writes>,
+    /// More than could be told of.
+    has_lost_writes: bool,
     /// The system gives no watch for that.
     is_deaf: bool,
     next_tell: Instant,
@@ -137,6 +138,10 @@ pub struct Reader {
     /// The earliest time for one that cannot wait.
     checkpoint_again: Instant,
     checkpoint_failures: u64,
+    /// Tags of files that were let go since the last checkpoint was handed over ...
+    left: Vec<u64>,
+    /// ... and before that, and before the one before it.
+    leaving: [Vec<u64>; 2],
     behind_since: BTreeMap<usize, Instant>,
     /// Told to stop: whatever is not read by now is for the next run.
     stopping: bool,
@@ -180,14 +185,16 @@ impl Reader {
             hinted_scan: None,
             scan_again: now,
             next_sweep: now,
-            next_full_sweep: now,
             writes: None,
+            has_lost_writes: false,
             is_deaf: false,
             next_tell: now,
             dirty: true,
             next_checkpoint: now,
             checkpoint_again: now,
             checkpoint_failures: 0,
+            left: Vec::new(),
+            leaving: [Vec::new(), Vec::new()],
             behind_since: BTreeMap::new(),
             stopping: false,
             spare: None,

@@ -16,6 +16,8 @@ use super::watch::existing;
 const QUEUE: usize = 1024;
 /// Events between two sweeps from files that are not quiet, from which on a directory is too noisy to be watched.
 const NOISY: u32 = 2000;
+/// For so many sweeps, of half a second and more, it is not watched then.
+const NOISY_RESTS: u32 = 60;
 
 /// A watch on writes.
 #[derive(Debug)]
@@ -26,7 +28,8 @@ pub struct Writes {
     /// Directories that are watched, each with the inode that it had then.
     watched: BTreeMap<PathBuf, FileId>,
     noise: BTreeMap<PathBuf, u32>,
-    noisy: BTreeSet<PathBuf>,
+    /// Directories that are too noisy, and for how many more sweeps they count as that.
+    noisy: BTreeMap<PathBuf, u32>,
 }
 
 impl Writes {
@@ -47,7 +50,7 @@ impl Writes {
         };
         let config = Config::default().with_event_kinds(EventKindMask::MODIFY_DATA);
         let watcher = RecommendedWatcher::new(handler, config)?;
-        let (noise, noisy) = (BTreeMap::new(), BTreeSet::new());
+        let (noise, noisy) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { watcher, events, lost, watched: BTreeMap::new(), noise, noisy })
     }
 
@@ -73,9 +76,12 @@ impl Writes {
 
     /// Watches these directories as far as that is worth while. What is watched newly is to be looked at once more.
     pub fn set(&mut self, wanted: &BTreeSet<PathBuf>) -> notify::Result<BTreeSet<PathBuf>> {
+        // A noisy directory is left alone for a while, and then gets another chance.
+        self.noisy.values_mut().for_each(|rests| *rests -= 1);
+        self.noisy.retain(|_, rests| *rests > 0);
         let noisy = std::mem::take(&mut self.noise).into_iter().filter(|(_, events)| *events > NOISY);
-        self.noisy.extend(noisy.map(|(directory, _)| directory));
-        let is_wanted = |dir: &PathBuf| wanted.contains(dir) && !self.noisy.contains(dir);
+        self.noisy.extend(noisy.map(|(directory, _)| (directory, NOISY_RESTS)));
+        let is_wanted = |dir: &PathBuf| wanted.contains(dir) && !self.noisy.contains_key(dir);
         let over: Vec<PathBuf> = self
             .watched
             .iter()
@@ -88,7 +94,7 @@ impl Writes {
             self.watcher.unwatch(&directory).ok();
         }
         let mut new = BTreeSet::new();
-        for directory in wanted.iter().filter(|dir| !self.noisy.contains(*dir)) {
+        for directory in wanted.iter().filter(|dir| !self.noisy.contains_key(*dir)) {
             if self.watched.contains_key(directory) {
                 continue;
             }
@@ -98,10 +104,5 @@ impl Writes {
             new.insert(directory.clone());
         }
         Ok(new)
-    }
-
-    /// Gives noisy directories another chance.
-    pub fn forgive(&mut self) {
-        self.noisy.clear();
     }
 }

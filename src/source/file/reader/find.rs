@@ -255,15 +255,17 @@ impl Reader {
             return self.resume_begun_anew(entry, group, places, now);
         };
         let is_itself = file.metadata().is_ok_and(|m| FileId::of(&m) == place(entry));
-        if is_itself && size == entry.offset {
-            // Nothing is left of it. It stays known.
+        let age = clock::now().duration_since(places.modified(place(entry))).unwrap_or_default();
+        if is_itself && size == entry.offset && age > self.groups[group].rotate_wait {
+            // Nothing is left of it, and nobody writes to it any more. It stays known.
             return;
         }
         tracing::info!(path = %path.display(), was = entry.path, offset = entry.offset, "a file that was rotated meanwhile is read to its end");
         let (offset, tag, state) = (entry.offset, entry.generation, State::Draining(now));
         // It keeps its old name: by that a next start finds its group, and it, again.
         let lane = lane_of(entry);
-        let found = Adoption { group, path: was, lane, offset, tag, state, unproven: false, birth: None };
+        let unproven = offset == 0;
+        let found = Adoption { group, path: was, lane, offset, tag, state, unproven, birth: None };
         self.known.remove(place(entry));
         if let Err(error) = self.add(found, file, now) {
             tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
@@ -283,7 +285,7 @@ impl Reader {
         }
         tracing::info!(path = %path.display(), was = entry.path, "a file that was truncated and rotated meanwhile is read from its beginning");
         let (tag, state, lane) = (self.rng.u64(..), State::Draining(now), lane_of(entry));
-        let found = Adoption { group, path: was.to_owned(), lane, offset: 0, tag, state, unproven: false, birth: None };
+        let found = Adoption { group, path: was.to_owned(), lane, offset: 0, tag, state, unproven: true, birth: None };
         if let Err(error) = self.add(found, file, now) {
             tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
         }
@@ -364,8 +366,9 @@ impl Reader {
                     tracing::info!(path = %sibling.path.display(), was = %lane.display(), "a file that came and was rotated between two looks is read");
                     let (path, lane, state) = (lane.to_owned(), lane.to_owned(), State::Draining(now));
                     let tag = self.rng.u64(..);
+                    // Or it is a copy of the file that is there now, which is about to be truncated.
                     self.add(
-                        Adoption { group, path, lane, offset: 0, tag, state, unproven: false, birth: None },
+                        Adoption { group, path, lane, offset: 0, tag, state, unproven: true, birth: None },
                         file,
                         now,
                     )
@@ -404,7 +407,7 @@ fn lane_of(entry: &Entry) -> PathBuf {
 }
 
 /// Whether this is a name that rotation gives to a file of that path.
-fn is_rotated(was: &Path, path: &Path) -> bool {
+pub(super) fn is_rotated(was: &Path, path: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     name(was).zip(name(path)).is_some_and(|(was, now)| is_rotated_name(&was, &now))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::super::generation::Generation;
+use super::super::generation::{Generation, State};
 use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros};
@@ -35,16 +35,38 @@ impl Reader {
     }
 
     pub(super) fn checkpoint(&mut self, ch: &Channels, now: Instant) {
-        // One that could not be written is to be written again, whether anything moves or not.
-        let failures = self.metrics.checkpoint_errors.get();
-        self.dirty |= std::mem::replace(&mut self.checkpoint_failures, failures) != failures;
+        self.notice_failures();
         if !self.dirty || now < self.next_checkpoint {
             return;
         }
         // While the writer is busy with the last one this waits for the next round.
         let Ok(slot) = ch.checkpoints.try_reserve() else { return };
+        self.notice_failures();
         slot.send(self.snapshot(now));
         self.dirty = false;
+        self.free_slots();
+    }
+
+    /// A checkpoint that could not be written is to be written again, and nothing that it was to hold is safe.
+    fn notice_failures(&mut self) {
+        let failures = self.metrics.checkpoint_errors.get();
+        if std::mem::replace(&mut self.checkpoint_failures, failures) != failures {
+            self.dirty = true;
+            let [late, early] = &mut self.leaving;
+            self.left.append(late);
+            self.left.append(early);
+        }
+    }
+
+    /// A file that is done with keeps its slot in the journal until a checkpoint on disk says how far it came: an older one says less. The
+    /// writer has one in its hands and one waiting, so the one before these two is on disk.
+    fn free_slots(&mut self) {
+        let [late, early] = &mut self.leaving;
+        let safe = std::mem::replace(early, std::mem::replace(late, std::mem::take(&mut self.left)));
+        let Some(journal) = self.journal.as_mut().filter(|_| !safe.is_empty()) else { return };
+        // One that has come back meanwhile goes on under its old tag.
+        let alive: BTreeSet<u64> = self.files.iter().map(|g| g.tag).collect();
+        safe.iter().filter(|tag| !alive.contains(tag)).for_each(|tag| journal.forget(*tag));
     }
 
     /// Has the checkpoint written soon: there is a file that it does not know.
@@ -64,8 +86,9 @@ impl Reader {
         self.known.refresh(unix_micros(now_of_day()));
         let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
         self.files.for_each(|g| {
-            // Of what may be a copy nothing was read, and the next start asks the same question again.
-            if !g.replaced && g.unproven.is_none() {
+            // Of what may be a copy nothing was read, and the next start asks the same question again; of what no glob names, only if it is
+            // known.
+            if !g.replaced && (g.unproven.is_none() || g.state != State::Live) {
                 entries.extend(entry_of(g, seen));
             }
         });

@@ -21,6 +21,8 @@ enum Change {
     Renamed(PathBuf),
     /// No glob names it any more.
     Gone,
+    /// It is where it was, and longer or shorter than it was.
+    Resized,
 }
 
 impl Reader {
@@ -31,7 +33,11 @@ impl Reader {
             let found = scan.files.get(&g.file_id);
             g.notice_size(found.map(|f| &f.metadata));
             match (found, g.state) {
-                (Some(found), State::Live) if g.path.as_os_str() == found.path.as_os_str() => {}
+                (Some(found), State::Live) if g.path.as_os_str() == found.path.as_os_str() => {
+                    if found.metadata.len() != g.content().end() {
+                        changes.push((g.id, Change::Resized));
+                    }
+                }
                 (Some(found), State::Live | State::Draining(_)) => {
                     changes.push((g.id, Change::Renamed(found.path.clone())));
                 }
@@ -60,6 +66,11 @@ impl Reader {
                     self.metrics.rotations.with_label_values(&["rename"]).inc();
                     self.dirty = true;
                 }
+                // A quiet one of whose writes nothing was heard. Any other one is looked at anyway.
+                Change::Resized if self.files.is_quiet(id) => {
+                    self.files.update(id, |g| g.wake(now));
+                }
+                Change::Resized => {}
                 Change::Gone => {
                     rotated.extend(self.files.get(id).map(|g| g.path.clone()));
                     self.gone(id, now);
@@ -277,9 +288,7 @@ impl Reader {
 
     fn forget(&mut self, id: SourceId) {
         let Some(mut generation) = self.files.remove(id) else { return };
-        if let Some(journal) = &mut self.journal {
-            journal.forget(generation.tag);
-        }
+        self.left.push(generation.tag);
         // It may come back under a name that a glob names, and is not to be sent again then.
         if !generation.replaced
             && let Some(entry) = super::keep::entry_of(&mut generation, self.seen())

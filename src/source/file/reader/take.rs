@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::super::generation::{Generation, Look, READ_BYTES, Read, State};
 use super::super::writes::Writes;
+use super::find::is_rotated;
 use super::{
     Channels, LAST_LINE_WAIT, QUANTUM_BYTES, READ_COST, Reader, SWEEP_INTERVAL, SWEEP_INTERVAL_MAX, SWEEP_SHARE, Wait,
 };
@@ -21,8 +22,6 @@ use crate::line::Lines;
 
 /// From so many quiet files on, writes to them are listened to.
 const MANY_QUIET_FILES: usize = 500;
-/// Those of which writes should be heard are looked at all the same now and then: nobody promises that every write is told of.
-const FULL_SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often it is looked what to listen to, where all quiet files are listened to.
 const COVERED_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// A file that may be a copy counts as one of its own when nothing was truncated for so long after it last grew.
@@ -74,17 +73,17 @@ impl Reader {
             }
         }
         if writes.has_lost() {
-            self.next_full_sweep = now;
+            self.has_lost_writes = true;
             self.next_sweep = now;
         }
     }
 
     /// Looks at quiet files together, which is cheaper than to keep an appointment with each; where there are many, only at those of
-    /// whose writes nothing would be heard.
+    /// whose writes nothing would be heard. The scans look at all of them, now and then.
     fn sweep(&mut self, now: Instant) {
         let began = Instant::now();
-        let is_full = self.next_full_sweep <= now;
-        let fresh = self.listen_to_writes(is_full);
+        let is_full = std::mem::take(&mut self.has_lost_writes);
+        let fresh = self.listen_to_writes();
         let writes = self.writes.as_ref();
         let is_covered = |dir: &Path| writes.is_some_and(|w| w.covers(dir)) && !fresh.contains(dir);
         self.files.sweep(
@@ -97,9 +96,6 @@ impl Reader {
                 changed
             },
         );
-        if is_full {
-            self.next_full_sweep = now + FULL_SWEEP_INTERVAL;
-        }
         let covers = |dir: &Path| self.writes.as_ref().is_some_and(|w| w.covers(dir));
         let interval = if self.files.quiet_directories().all(|(dir, _)| covers(dir)) {
             COVERED_SWEEP_INTERVAL
@@ -121,7 +117,7 @@ impl Reader {
     }
 
     /// Watches for writes where there are many quiet files. Answers the directories that are watched only now.
-    fn listen_to_writes(&mut self, is_full: bool) -> BTreeSet<PathBuf> {
+    fn listen_to_writes(&mut self) -> BTreeSet<PathBuf> {
         if self.files.quiet() < MANY_QUIET_FILES {
             self.writes = None;
             return BTreeSet::new();
@@ -132,9 +128,6 @@ impl Reader {
             self.writes = made.ok();
         }
         let Some(writes) = &mut self.writes else { return BTreeSet::new() };
-        if is_full {
-            writes.forgive();
-        }
         let directories = self.files.quiet_directories().map(|(directory, _)| directory);
         let wanted = directories.filter(|dir| !self.watch.is_silent(dir)).map(Path::to_owned).collect();
         writes.set(&wanted).unwrap_or_else(|error| {
@@ -169,13 +162,17 @@ impl Reader {
         let Some(generation) = self.files.get(id) else { return false };
         let Some((since, size)) = generation.unproven else { return true };
         let now_size = generation.current_size();
-        let dir = generation.path.parent();
+        let (path, is_live) = (&generation.path, generation.state == State::Live);
         let original = |other: &&Generation| {
-            other.id != id && other.state == State::Live && other.unproven.is_none() && other.path.parent() == dir
+            // Of two new files with one content, the one with the name that rotation gives is the copy.
+            let is_older = other.path == *path || is_rotated(&other.path, path);
+            let may_be = other.unproven.is_none() || is_older;
+            other.id != id && other.state == State::Live && may_be && other.path.parent() == path.parent()
         };
         let is_copy = now_size > 0
             && self.files.iter().filter(original).any(|other| generation.may_be_copy_of(other).unwrap_or(false));
-        let waits = now_size == 0 || is_copy && (now_size != size || now < since + PROOF_WAIT);
+        let is_soon = now_size != size || now < since + PROOF_WAIT;
+        let waits = now_size == 0 && is_live || (is_copy || now_size == 0) && is_soon;
         self.files.update(id, |g| {
             g.unproven = waits.then_some(if now_size == size { (since, size) } else { (now, now_size) });
         });
@@ -189,6 +186,10 @@ impl Reader {
     /// A lane's lines keep their order: before a file is read, the files that it followed are read to their ends, now, whenever they were
     /// looked at before. Answers whether nothing of them is left to come first.
     fn read_predecessors(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Result<bool, Wait> {
+        let unproven = self.files.before(id).filter(|g| g.unproven.is_some() && g.state != State::Done);
+        for id in unproven.map(|g| g.id).collect::<Vec<_>>() {
+            self.is_proven(id, now);
+        }
         let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
         let has_rest = |g: &Generation| matches!(g.state, State::Draining(_)) && g.has_partial_line();
         // What may be a copy of this very file is none before it is known to be something else.
@@ -208,6 +209,13 @@ impl Reader {
     }
 
     fn read_file(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
+        let wait = self.read_some(ch, id, now);
+        self.close_one_too_many(id);
+        self.quieten(id, now);
+        wait
+    }
+
+    fn read_some(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
         let mut quantum = QUANTUM_BYTES;
         while quantum > 0 {
             let permit = match self.room(ch) {
@@ -250,7 +258,6 @@ impl Reader {
             }
             return None;
         }
-        self.close_one_too_many(id);
         None
     }
 
@@ -261,8 +268,6 @@ impl Reader {
         if generation.is_overdue(now, timeout) {
             self.expire(ch, id, permit, now, timeout);
         }
-        self.close_one_too_many(id);
-        self.quieten(id, now);
     }
 
     /// Hands a batch over, for which there was room before it was made: nobody else sends.
