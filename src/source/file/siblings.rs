@@ -71,13 +71,16 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
     found
 }
 
-/// The newest sibling that passes both looks: at its metadata, and at its content.
+/// The sibling that passes both looks, at its metadata and at its content: one with a name that rotation gives before others, and a newer one
+/// before older ones.
 pub fn find(
     path: &Path,
     likely: impl Fn(&Sibling) -> bool,
     is_it: impl Fn(&Sibling, &File) -> std::io::Result<bool>,
 ) -> Option<(Sibling, File)> {
-    for sibling in siblings(path).into_iter().rev().filter(likely).take(MAX_LOOKED_AT) {
+    let mut likely: Vec<Sibling> = siblings(path).into_iter().rev().filter(likely).collect();
+    likely.sort_by_key(|s| !is_rotated(path, &s.path));
+    for sibling in likely.into_iter().take(MAX_LOOKED_AT) {
         let Ok(file) = open(&sibling.path) else { continue };
         // It may have been replaced since it was listed.
         let same = file.metadata().is_ok_and(|m| FileId::of(&m) == sibling.id);
@@ -86,6 +89,12 @@ pub fn find(
         }
     }
     None
+}
+
+/// Whether a path is one that rotation gives to the file of another path, whatever the directory.
+pub fn is_rotated(was: &Path, path: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name(was).zip(name(path)).is_some_and(|(was, now)| is_rotated_name(&was, &now))
 }
 
 /// Whether a name is one that rotation gives to a file of this name: `app.log` becomes `app.log.1`, `app.log-20260102`, `app.log.old` or

@@ -11,7 +11,7 @@ use super::super::discover::Candidate;
 use super::super::generation::{Generation, Opening, State, open};
 use super::super::identity::{FileId, Overlap, has_content};
 use super::super::known::place;
-use super::super::siblings::{self, Sibling, is_rotated_name, siblings};
+use super::super::siblings::{self, Sibling, is_rotated, is_rotated_name, siblings};
 use super::Reader;
 use crate::checkpoint::Entry;
 use crate::clock;
@@ -404,12 +404,6 @@ impl Reader {
 /// Where a known file had its lane.
 fn lane_of(entry: &Entry) -> PathBuf {
     PathBuf::from(entry.lane.as_ref().unwrap_or(&entry.path))
-}
-
-/// Whether this is a name that rotation gives to a file of that path.
-pub(super) fn is_rotated(was: &Path, path: &Path) -> bool {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    name(was).zip(name(path)).is_some_and(|(was, now)| is_rotated_name(&was, &now))
 }
 
 /// Siblings whose names are those of rotated files of this path; older ones first.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::generation::{Generation, Look, READ_BYTES, Read, State};
+use super::super::siblings::is_rotated;
 use super::super::writes::Writes;
-use super::find::is_rotated;
 use super::{
     Channels, LAST_LINE_WAIT, QUANTUM_BYTES, READ_COST, Reader, SWEEP_INTERVAL, SWEEP_INTERVAL_MAX, SWEEP_SHARE, Wait,
 };
