@@ -308,8 +308,13 @@ impl Generation {
                 None => return Ok(false),
             },
         };
+        let size = file.metadata()?.len();
+        // Looked at in this order, a copy is never longer than what it is of, unless that was truncated since.
+        if size > other.current_size() && other.is_what_it_was()? {
+            return Ok(false);
+        }
         if other.content.end() > 0 {
-            return Ok(other.content.overlap(file, file.metadata()?.len())? != Overlap::None);
+            return Ok(other.content.overlap(file, size)? != Overlap::None);
         }
         // Nothing was read of the other one yet; what it holds will be.
         let its = match &other.file {
@@ -319,6 +324,14 @@ impl Generation {
         let mine = first_bytes(file)?;
         let length = mine.len().min(its.len());
         Ok(length > 0 && mine[..length] == its[..length])
+    }
+
+    /// Whether it still holds what was read of it last.
+    fn is_what_it_was(&self) -> io::Result<bool> {
+        match &self.file {
+            Some(file) => self.content.is_last_in(file),
+            None => self.open_again()?.as_ref().map_or(Ok(false), |file| self.content.is_last_in(file)),
+        }
     }
 
     /// A look at a quiet file.
