@@ -42,20 +42,16 @@ const KINDS: &[Kind] = &[
     Kind::Reuse,
     Kind::Equal,
     Kind::Unterminated,
-];
-
-/// Kinds that the reader does not know yet.
-const LATER: &[Kind] = &[
     Kind::EqualHead,
     Kind::CopyTailUp,
     Kind::CopyTailDown,
     Kind::CopyTailKill,
-    Kind::UnseenUp,
-    Kind::UnseenDown,
     Kind::SymlinkDown,
     Kind::WideCompressed,
-    Kind::OrderAfterRestart,
 ];
+
+/// Kinds that the reader does not know yet.
+const LATER: &[Kind] = &[Kind::UnseenUp, Kind::UnseenDown, Kind::OrderAfterRestart];
 
 /// Scripts of a plain `cargo test`.
 const SCRIPTS: u64 = 1000;

@@ -495,6 +495,11 @@ impl Generation {
         !since.is_some_and(quiet)
     }
 
+    /// Whether it is the file that has the lane's name now: it has no successor yet, whatever was found after it.
+    pub fn is_last(&self) -> bool {
+        self.state == State::Live && self.superseded.is_none() && self.path == self.lane_path
+    }
+
     /// Takes note of a size that a scan saw, so that the backlog is right while nothing can be read.
     pub fn notice_size(&mut self, found: Option<&Metadata>) {
         let own = || self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
