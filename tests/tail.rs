@@ -42,20 +42,16 @@ const KINDS: &[Kind] = &[
     Kind::Reuse,
     Kind::Equal,
     Kind::Unterminated,
-];
-
-/// Kinds that the reader does not know yet.
-const LATER: &[Kind] = &[
     Kind::EqualHead,
     Kind::CopyTailUp,
     Kind::CopyTailDown,
     Kind::CopyTailKill,
-    Kind::UnseenUp,
-    Kind::UnseenDown,
     Kind::SymlinkDown,
     Kind::WideCompressed,
-    Kind::OrderAfterRestart,
 ];
+
+/// Kinds that the reader does not know yet.
+const LATER: &[Kind] = &[Kind::UnseenUp, Kind::UnseenDown, Kind::OrderAfterRestart];
 
 /// Scripts of a plain `cargo test`.
 const SCRIPTS: u64 = 1000;
@@ -194,7 +190,7 @@ fn what_is_written_arrives_once_and_in_order() {
         began.elapsed(),
     ));
     // A model in which nothing goes wrong proves nothing.
-    if good.len() >= 100 {
+    if good.len() >= 100 && setting("KINETAIL_TAIL_SEED").is_none() {
         assert!(sum(|o| o.duplicates) > 0, "no kill made anything come again");
         assert!(sum(|o| o.runs as u64) > 2 * good.len() as u64, "hardly any agent was started again");
     }

@@ -568,7 +568,9 @@ impl Disk {
             return Some(true);
         }
         if self.up {
-            let found = layout == Layout::Narrow && self.on(Kind::UnseenUp);
+            // Before an agent has looked for the first time, nobody knows what is new.
+            let has_looked = self.has_checkpoint || self.generations.iter().any(|g| g.held);
+            let found = layout == Layout::Narrow && self.on(Kind::UnseenUp) && has_looked;
             return (found || generation.held).then_some(true);
         }
         Some(match layout {

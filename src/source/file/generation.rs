@@ -308,8 +308,13 @@ impl Generation {
                 None => return Ok(false),
             },
         };
+        let size = file.metadata()?.len();
+        // Looked at in this order, a copy is never longer than what it is of, unless that was truncated since.
+        if size > other.current_size() && other.is_what_it_was()? {
+            return Ok(false);
+        }
         if other.content.end() > 0 {
-            return Ok(other.content.overlap(file, file.metadata()?.len())? != Overlap::None);
+            return Ok(other.content.overlap(file, size)? != Overlap::None);
         }
         // Nothing was read of the other one yet; what it holds will be.
         let its = match &other.file {
@@ -325,6 +330,14 @@ impl Generation {
     pub fn directory_and_name(&self) -> Option<(&Path, &OsStr)> {
         let path = self.target.as_deref().unwrap_or(&self.path);
         Some((path.parent()?, path.file_name()?))
+    }
+
+    /// Whether it still holds what was read of it last.
+    fn is_what_it_was(&self) -> io::Result<bool> {
+        match &self.file {
+            Some(file) => self.content.is_last_in(file),
+            None => self.open_again()?.as_ref().map_or(Ok(false), |file| self.content.is_last_in(file)),
+        }
     }
 
     /// A look at a quiet file.
@@ -486,6 +499,11 @@ impl Generation {
         };
         let quiet = |since: Instant| self.ended_at.is_some_and(|at| at >= since.max(self.grew_at) + rotate_wait);
         !since.is_some_and(quiet)
+    }
+
+    /// Whether it is the file that has the lane's name now: it has no successor yet, whatever was found after it.
+    pub fn is_last(&self) -> bool {
+        self.state == State::Live && self.superseded.is_none() && self.path == self.lane_path
     }
 
     /// Takes note of a size that a scan saw, so that the backlog is right while nothing can be read.

@@ -193,7 +193,8 @@ impl Reader {
         let wait_of = |g: &Generation| self.groups[g.group].rotate_wait;
         let has_rest = |g: &Generation| matches!(g.state, State::Draining(_)) && g.has_partial_line();
         // What may be a copy of this very file is none before it is known to be something else.
-        let precedes = |g: &&Generation| g.unproven.is_none() && (g.may_grow(wait_of(g)) || has_rest(g));
+        let precedes =
+            |g: &&Generation| g.unproven.is_none() && !g.is_last() && (g.may_grow(wait_of(g)) || has_rest(g));
         let older = self.files.before(id).filter(precedes);
         let ids: Vec<SourceId> = older.map(|g| g.id).collect();
         for id in ids {
