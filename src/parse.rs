@@ -29,6 +29,7 @@ pub enum Parsed {
 
 /// Fields that every event of a file gets, ready to be written.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting by itself")]
 pub struct Added {
     names: Vec<String>,
     /// The values as JSON, in the order of the names.

@@ -293,10 +293,7 @@ async fn many_files_take_no_more_descriptors_than_there_are() {
     command.envs(setup.command().get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let agent = setup.start(command).await;
-    fn all(logs: &[Log]) -> Vec<&Log> {
-        logs.iter().collect()
-    }
-    consumer.receive(&all(&logs)).await;
+    consumer.receive(&logs.iter().collect::<Vec<_>>()).await;
     let descriptors = || fs::read_dir(format!("/proc/{}/fd", agent.child.id())).unwrap().count();
     assert!(descriptors() < LIMIT, "{}", descriptors());
     for (i, log) in logs.iter_mut().enumerate() {
@@ -310,10 +307,10 @@ async fn many_files_take_no_more_descriptors_than_there_are() {
         }
         log.append(5);
     }
-    consumer.receive(&all(&logs)).await;
+    consumer.receive(&logs.iter().collect::<Vec<_>>()).await;
     assert!(descriptors() < LIMIT, "{}", descriptors());
     assert!(!agent.log().contains("cannot be read"), "{}", agent.log());
-    assert_delivered(agent, &all(&logs), &mut consumer).await;
+    assert_delivered(agent, &logs.iter().collect::<Vec<_>>(), &mut consumer).await;
 }
 
 #[tokio::test]

@@ -102,6 +102,7 @@ enum Wait {
 
 /// The reader.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself, and all mixtures of them happen")]
 pub struct Reader {
     groups: Vec<Group>,
     /// What the events are packed into: it decides how much memory they take.

@@ -50,8 +50,7 @@ impl Writes {
         };
         let config = Config::default().with_event_kinds(EventKindMask::MODIFY_DATA);
         let watcher = RecommendedWatcher::new(handler, config)?;
-        let (noise, noisy) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { watcher, events, lost, watched: BTreeMap::new(), noise, noisy })
+        Ok(Self { watcher, events, lost, watched: BTreeMap::new(), noise: BTreeMap::new(), noisy: BTreeMap::new() })
     }
 
     /// The files that were written to since the last call.

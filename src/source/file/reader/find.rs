@@ -128,8 +128,8 @@ impl Reader {
             return Ok(());
         }
         if let Some(entry) = self.known.of(&file, metadata.len(), id)? {
-            let (offset, tag, lane) = (entry.offset, entry.generation, lane_of(entry));
-            return self.go_on(Some(id), group, (path, &lane), (offset, tag), file, now);
+            let entry = entry.clone();
+            return self.go_on(&entry, group, path, file, now);
         }
         let is_first = self.first_run && !self.scanned;
         let offset = if is_first && self.groups[group].start_at == StartAt::End { metadata.len() } else { 0 };
@@ -147,23 +147,20 @@ impl Reader {
     }
 
     /// Adopts a live file that is known.
-    fn go_on(
-        &mut self,
-        known: Option<FileId>,
-        group: usize,
-        (path, lane): (&Path, &Path),
-        (offset, tag): (u64, u64),
-        file: File,
-        now: Instant,
-    ) -> std::io::Result<()> {
-        let (path, lane) = (path.to_owned(), lane.to_owned());
-        self.add(
-            Adoption { group, path, lane, offset, tag, state: State::Live, unproven: false, birth: None },
-            file,
-            now,
-        )?;
+    fn go_on(&mut self, known: &Entry, group: usize, path: &Path, file: File, now: Instant) -> std::io::Result<()> {
+        let found = Adoption {
+            group,
+            path: path.to_owned(),
+            lane: lane_of(known),
+            offset: known.offset,
+            tag: known.generation,
+            state: State::Live,
+            unproven: false,
+            birth: None,
+        };
+        self.add(found, file, now)?;
         // Only now: had it failed, the next scan would need the entry again.
-        known.map(|id| self.known.remove(id));
+        self.known.remove(place(known));
         Ok(())
     }
 
@@ -229,8 +226,8 @@ impl Reader {
         let metadata = file.metadata()?;
         let (id, path) = (FileId::of(&metadata), &candidate.path);
         if let Some(entry) = self.known.of(&file, metadata.len(), id)? {
-            let (offset, tag, lane) = (entry.offset, entry.generation, lane_of(entry));
-            self.go_on(Some(id), candidate.group, (path, &lane), (offset, tag), file, now)?;
+            let entry = entry.clone();
+            self.go_on(&entry, candidate.group, path, file, now)?;
             return Ok(true);
         }
         let others: Vec<FileId> =
@@ -241,8 +238,8 @@ impl Reader {
             (e.dev != id.dev && e.head_len > 0 || saved_anew) && has_content(&file, metadata.len(), e).unwrap_or(false)
         };
         let Some(entry) = self.known.at_path(path).find(same) else { return Ok(false) };
-        let (offset, tag, was) = (entry.offset, entry.generation, place(entry));
-        self.go_on(Some(was), candidate.group, (path, path), (offset, tag), file, now)?;
+        let entry = entry.clone();
+        self.go_on(&entry, candidate.group, path, file, now)?;
         Ok(true)
     }
 
