@@ -42,10 +42,6 @@ const KINDS: &[Kind] = &[
     Kind::Reuse,
     Kind::Equal,
     Kind::Unterminated,
-    Kind::EqualHead,
-    Kind::CopyTailUp,
-    Kind::CopyTailDown,
-    Kind::CopyTailKill,
     Kind::SymlinkDown,
     Kind::WideCompressed,
 ];
