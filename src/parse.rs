@@ -340,7 +340,7 @@ mod tests {
     fn a_line_that_nothing_changes_is_not_copied() {
         let line = b" \t{\"a\":1}\r";
         assert_eq!(run(Parse::Json, line, &Added::default()).0, Parsed::Verbatim { start: 2, end: 9 });
-        assert_eq!(run(Parse::Raw, b"\xff\r", &Added::default()).0, Parsed::Verbatim { start: 0, end: 2 });
+        assert_eq!(run(Parse::Raw, b"\xff\r", &Added::default()).0, Parsed::Verbatim { start: 0, end: 1 });
     }
 
     #[test]

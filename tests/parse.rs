@@ -62,7 +62,7 @@ fn lines_of_files_and_of_stdin_become_events_in_the_order_in_which_they_are_name
     assert_eq!(stdout, "{\"b\":2}\n{\"c\":3}\n{\"a\": 1}\n{\"message\":\"plain\"}\n");
     assert_eq!((code, stderr.as_str()), (0, "lines: 5, events: 4, parse errors: 1, dropped: 1, in parts: 0\n"));
     let (code, stdout, _) = parse(&directory, &[], b"raw \xc3\xa9\r\nlast");
-    assert_eq!((code, stdout.as_str()), (0, "raw \u{e9}\r\nlast\n"));
+    assert_eq!((code, stdout.as_str()), (0, "raw \u{e9}\nlast\n"));
     let (_, stdout, _) = parse(&directory, &["--with-path", "two.log", "-"], b"x\n");
     assert_eq!(stdout, "two.log\t{\"b\":2}\n-\tx\n");
 }
