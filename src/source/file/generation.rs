@@ -115,6 +115,8 @@ pub struct Generation {
     pub unproven: Option<(Instant, u64)>,
     /// The file that its path is a link to.
     pub target: Option<PathBuf>,
+    /// It goes on in a copy that a rotator made.
+    pub is_copy: bool,
     /// When it was found to be deleted.
     pub deleted_at: Option<Instant>,
     /// Closed while nothing is to be read: a quiet file costs no descriptor where there are many.
@@ -204,6 +206,7 @@ impl Generation {
             replaced: false,
             unproven: None,
             target,
+            is_copy: false,
             deleted_at: None,
             superseded: None,
             size: metadata.len(),
@@ -497,6 +500,8 @@ impl Generation {
             State::Live => self.superseded,
             State::Draining(since) => Some(self.superseded.unwrap_or(since)),
         };
+        // Nobody writes to a copy.
+        let rotate_wait = if self.is_copy { Duration::ZERO } else { rotate_wait };
         let quiet = |since: Instant| self.ended_at.is_some_and(|at| at >= since.max(self.grew_at) + rotate_wait);
         !since.is_some_and(quiet)
     }

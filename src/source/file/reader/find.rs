@@ -263,10 +263,13 @@ impl Reader {
         let lane = lane_of(entry);
         let unproven = offset == 0;
         let found = Adoption { group, path: was, lane, offset, tag, state, unproven, birth: None };
+        let id = file.metadata().map(|m| FileId::of(&m)).ok();
         self.known.remove(place(entry));
         if let Err(error) = self.add(found, file, now) {
             tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read; the next start tries again");
             self.known.insert(entry.clone());
+        } else if let Some(id) = id.filter(|_| !is_itself).and_then(|id| self.files.by_file(id)) {
+            self.files.update(id, |g| g.is_copy = true);
         }
     }
 

@@ -60,6 +60,7 @@ impl Reader {
                         // A name that a glob names, or its old one again.
                         rotated.push(std::mem::replace(&mut g.path, path));
                         g.state = State::Live;
+                        g.is_copy = false;
                         g.deleted_at = None;
                         g.supersede(now);
                     });
@@ -159,6 +160,7 @@ impl Reader {
                 self.take_over(ch, &copy);
                 self.files.update(id, |g| {
                     g.state = State::Draining(now);
+                    g.is_copy = true;
                     g.supersede(now);
                     let original = g.take_file();
                     g.move_to(file).map(|()| original)
