@@ -50,7 +50,7 @@ const KINDS: &[Kind] = &[
 const LATER: &[Kind] = &[Kind::UnseenUp, Kind::UnseenDown, Kind::OrderAfterRestart];
 
 /// Scripts of a plain `cargo test`.
-const SCRIPTS: u64 = 1000;
+const SCRIPTS: u64 = 200;
 /// Scripts that run side by side. They wait most of the time; a user has 128 inotify instances, and a reader takes one.
 const WORKERS: usize = 40;
 /// Far longer than anything takes on a machine that is busy with other things.

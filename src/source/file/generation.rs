@@ -361,7 +361,7 @@ impl Generation {
 
     /// Whether nothing is expected of it for a while: it can do with a look now and then.
     pub fn is_quiet(&self, now: Instant) -> bool {
-        let at_end = (self.ended_at.is_some() || self.unproven.is_some()) && self.content.end() == self.size;
+        let at_end = (self.ended_at == Some(now) || self.unproven.is_some()) && self.content.end() == self.size;
         self.state == State::Live && at_end && !self.has_partial_line() && now >= self.grew_at + QUIET_AFTER
     }
 

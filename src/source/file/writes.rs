@@ -15,7 +15,7 @@ use super::watch::existing;
 /// Events on their way to the reader; beyond that it looks at everything.
 const QUEUE: usize = 1024;
 /// Events between two sweeps from files that are not quiet, from which on a directory is too noisy to be watched.
-const NOISY: u32 = 2000;
+const NOISY: u32 = 500;
 /// For so many sweeps, of half a second and more, it is not watched then.
 const NOISY_RESTS: u32 = 60;
 

@@ -24,6 +24,8 @@ use crate::line::Lines;
 const MANY_QUIET_FILES: usize = 500;
 /// How often it is looked what to listen to, where all quiet files are listened to.
 const COVERED_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// An unfinished last line of a rotated file holds up the file's successor for so long after it last grew.
+const LAST_LINE_HOLD: Duration = Duration::from_secs(5);
 /// A file that may be a copy counts as one of its own when nothing was truncated for so long after it last grew.
 const PROOF_WAIT: Duration = Duration::from_secs(5);
 
@@ -201,7 +203,8 @@ impl Reader {
             if let Some(wait) = self.read_file(ch, id, now) {
                 return Err(wait);
             }
-            let done = |g: &Generation| g.ended_at == Some(now) && !g.has_partial_line() || g.state == State::Done;
+            let may_end = |g: &Generation| g.has_partial_line() && now < g.grew_at + LAST_LINE_HOLD;
+            let done = |g: &Generation| g.ended_at == Some(now) && !may_end(g) || g.state == State::Done;
             if !self.files.get(id).is_none_or(done) {
                 return Ok(false);
             }
