@@ -78,6 +78,7 @@ pub enum Look {
 
 /// One opened file.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself, and all mixtures of them happen")]
 pub struct Generation {
     /// The name of its spans.
     pub id: SourceId,
