@@ -85,10 +85,8 @@ def adapt(scenario, has_exclude):
         # A read takes what is there, up to a fixed quantum for each file and turn: there is nothing to set, and the order
         # that the scenario checks holds within a file only.
         o.pop("max_read_bytes", None)
-        # Lines end with \n. A carriage return before it stays with parse: raw, whose events are the file's bytes, and is
-        # expected here.
-        if o.pop("line_delimiter", None) == "\r\n":
-            records = [r + b"\r" for r in records]
+        # Lines end with \n; a carriage return before it belongs to the line's end.
+        o.pop("line_delimiter", None)
         if "max_line_bytes" in o:
             limit = o.pop("max_line_bytes")
             if limit < LEAST_MAX_LINE:
