@@ -51,8 +51,10 @@ def _json_line(rng, file, i):
 
 def expected(parse, line):
     """What arrives for a line: bytes, a Message, or None for nothing."""
+    # NULs at a line's start are a hole in the file, and a carriage return at its end belongs to the line's end.
+    line = line.lstrip(b"\0")
     if parse == "raw":
-        return line
+        return line.removesuffix(b"\r")
     stripped = line.strip(BLANKS).decode(errors="replace")
     if not stripped:
         return None
