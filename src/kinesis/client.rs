@@ -3,12 +3,13 @@
 //! A record's JSON is made once, when it is packed. The SDK is given the request's body as those pieces in a row, with the hash that the
 //! signature needs, so that it copies no payload: its own serializer would encode, grow and copy each of them on every attempt.
 
-use std::fmt;
+mod body;
+mod describe;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -16,20 +17,17 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{ConfigBag, Credentials, Intercept, RuntimeComponents, SharedHttpClient};
-use aws_sdk_kinesis::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::config::{Credentials, SharedHttpClient};
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
-use aws_sigv4::http_request::SignableBody;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
-use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::config::KinesisConfig;
 use crate::kinesis::verdict::Origin;
+use body::PreparedBody;
+pub use describe::{Asked, DescribeStream, OpenShard, StreamInfo};
 
 /// How long setting up a connection may take. The KPL gives it 6 s; a refused or unroutable endpoint should show sooner than a slow request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One `PutRecords` request: elements of `Records`, as JSON.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The stream's name.
+    /// The stream's name, or its ARN: a stream of another account has to be named by it.
     pub stream: Arc<str>,
     /// The records.
     pub entries: Vec<Bytes>,
@@ -154,13 +152,13 @@ impl Aws {
 
     /// The stream's record limit in bytes, if the role may ask for it. The service allows 20 such calls a second to an account.
     pub async fn record_limit(&self, stream: &str) -> Result<Option<usize>, RequestError> {
-        let summary =
-            self.client.describe_stream_summary().stream_name(stream).send().await.map_err(|e| request_error(&e))?;
-        let kib = summary
-            .stream_description_summary()
-            .and_then(aws_sdk_kinesis::types::StreamDescriptionSummary::max_record_size_in_kib);
-        Ok(kib.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib * 1024))
+        Ok(Some(self.stream_info(stream).await?.record_limit))
     }
+}
+
+/// Whether this names a stream by its ARN. A name has no colon.
+fn is_arn(stream: &str) -> bool {
+    stream.starts_with("arn:")
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -189,12 +187,11 @@ fn http_client(config: &KinesisConfig) -> Result<SharedHttpClient, Error> {
 
 impl PutRecords for Aws {
     fn put_records(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer>>> {
-        let operation = self
-            .client
-            .put_records()
-            .stream_name(&*request.stream)
-            .customize()
-            .interceptor(PreparedBody(body_pieces(&request)));
+        // The endpoint's name can depend on the account in the ARN.
+        let stream = &*request.stream;
+        let operation = self.client.put_records();
+        let operation = if is_arn(stream) { operation.stream_arn(stream) } else { operation.stream_name(stream) };
+        let operation = operation.customize().interceptor(PreparedBody(body::pieces(&request)));
         Box::pin(async move {
             match operation.send().await {
                 Ok(output) => Ok(results(output)),
@@ -253,90 +250,4 @@ fn caused_by_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// `{"Records":[entry,entry],"StreamName":"name"}` in pieces.
-fn body_pieces(request: &Request) -> Vec<Bytes> {
-    let mut pieces = Vec::with_capacity(2 * request.entries.len() + 1);
-    for (i, entry) in request.entries.iter().enumerate() {
-        pieces.push(Bytes::from_static(if i == 0 { b"{\"Records\":[" } else { b"," }));
-        pieces.push(entry.clone());
-    }
-    let mut end = b"],\"StreamName\":".to_vec();
-    crate::event::write_text(&request.stream, &mut end);
-    end.push(b'}');
-    pieces.push(end.into());
-    pieces
-}
-
-/// Puts the body in place of the one that the SDK made (of no records), after it was made and before it is signed.
-#[derive(Debug)]
-struct PreparedBody(Vec<Bytes>);
-
-impl Intercept for PreparedBody {
-    fn name(&self) -> &'static str {
-        "PreparedBody"
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let mut hash = Sha256::new();
-        let mut length = 0;
-        for piece in &self.0 {
-            hash.update(piece);
-            length += piece.len();
-        }
-        let hex = hex(&hash.finalize());
-        let mut signing = config.load::<SigV4OperationSigningConfig>().cloned().unwrap_or_default();
-        signing.signing_options.payload_override = Some(SignableBody::Precomputed(hex));
-        config.interceptor_state().store_put(signing);
-        let request = context.request_mut();
-        request.headers_mut().insert("content-length", length.to_string());
-        *request.body_mut() =
-            SdkBody::from_body_1_x(Pieces { pieces: self.0.clone().into_iter(), length: length as u64 });
-        Ok(())
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
-}
-
-/// A body of bytes that are in memory already.
-struct Pieces {
-    pieces: std::vec::IntoIter<Bytes>,
-    length: u64,
-}
-
-impl fmt::Debug for Pieces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").field("length", &self.length).finish_non_exhaustive()
-    }
-}
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        let piece = self.pieces.next();
-        self.length -= piece.as_ref().map_or(0, |p| p.len() as u64);
-        Poll::Ready(piece.map(|p| Ok(http_body::Frame::data(p))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.length == 0
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.length)
-    }
 }
