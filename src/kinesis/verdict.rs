@@ -131,6 +131,9 @@ pub fn way_out(code: &str) -> &'static str {
         "InvalidArgumentException" | "SerializationException" | "ValidationException" | "ValidationError" => {
             "the service refuses every record so far: check kinesis.stream and kinesis.endpoint"
         }
+        "AutoDistribution" => {
+            "the stream's record distribution is AUTO, and its consumers would drop aggregated records silently: set it to USER_PARTITION_KEY, or set kinesis.format to lines or single"
+        }
         "DeadLetterFile" => {
             "a record was refused and could not be put aside: free space in state_dir, or make it writable"
         }
