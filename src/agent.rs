@@ -6,12 +6,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admin::{self, Admin, View};
 use crate::budget::Budget;
@@ -20,6 +19,7 @@ use crate::config::{Config, Format};
 use crate::deadletter::DeadLetters;
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
+use crate::kinesis::facts::{DEFAULT_RECORD_LIMIT, Facts, Follow};
 use crate::kinesis::{self, Sender, SenderConfig, Status};
 use crate::metrics::Metrics;
 use crate::source::file::Group;
@@ -31,11 +31,6 @@ const BATCH_QUEUE: usize = 4;
 const SPARE_QUEUE: usize = BATCH_QUEUE;
 /// Lists of settled spans on their way to the reader. The sender joins what does not fit yet.
 const SETTLED_QUEUE: usize = 16;
-/// The record limit of a stream that nobody changed: key and data.
-pub const DEFAULT_RECORD_LIMIT: usize = 1 << 20;
-/// A stream's limit is asked for within this time after the start, so that a fleet that starts at once stays below the 20 calls a second
-/// that the service allows to an account.
-const LIMIT_JITTER: Duration = Duration::from_secs(30);
 /// After the sender has ended, the last checkpoint takes one write and two syncs.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -137,6 +132,8 @@ impl Agent {
         let (stop_tx, stop_rx) = watch::channel(false);
         let (status, status_rx) = watch::channel(Status::default());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
+        let (facts_tx, facts) = watch::channel(Facts::default());
+        let resharded = Arc::new(Notify::new());
 
         let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
         spawn_reader(
@@ -161,7 +158,13 @@ impl Agent {
             dead_letters,
             Arc::clone(&metrics),
         );
-        let channels = kinesis::Channels { batches, settled, spare, status, record_limit };
+        let follow = Follow {
+            stream: config.kinesis.stream.as_str().into(),
+            facts: facts_tx,
+            record_limit: limit_tx,
+            resharded: Arc::clone(&resharded),
+        };
+        let channels = kinesis::Channels { batches, settled, spare, status, record_limit, facts, resharded };
         let view = View::new(&config, Arc::clone(&metrics), budget, status_rx);
         let drained = {
             let stopping = stop_tx.clone();
@@ -171,7 +174,7 @@ impl Agent {
                 () = sending => true,
                 () = ended => false,
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
-                () = follow_limit(&aws, &config.kinesis.stream, limit_tx) => unreachable!("the limit is followed for ever"),
+                () = follow.run(&aws) => unreachable!("a stream is followed for ever"),
             }
         };
         // The sender is gone, and with it the channel that the reader waits for.
@@ -211,26 +214,6 @@ async fn serve(admin: Option<Admin>, view: View) {
     }
 }
 
-/// Asks for the stream's record limit once, where that is allowed. Without an answer the service's default holds, which is never too much.
-async fn follow_limit(aws: &Aws, stream: &str, limit: watch::Sender<usize>) {
-    let pause = pin!(sleep(LIMIT_JITTER.mul_f64(fastrand::f64())));
-    pause.await;
-    match aws.record_limit(stream).await {
-        Ok(Some(bytes)) => {
-            tracing::info!(bytes, "the stream's record limit");
-            limit.send_replace(bytes.max(DEFAULT_RECORD_LIMIT));
-        }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::info!(
-                code = error.code,
-                "the stream's record limit is not known (kinesis:DescribeStreamSummary); the default of 1 MiB holds"
-            );
-        }
-    }
-    std::future::pending::<()>().await;
-}
-
 fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
     let kinesis = &config.kinesis;
     // A record of one event each needs no company to wait for.
@@ -239,11 +222,13 @@ fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
         stream: kinesis.stream.as_str().into(),
         packing: Packing {
             format: kinesis.format,
-            partition_key: kinesis.partition_key,
             target: kinesis.aggregate.target_bytes,
             max: DEFAULT_RECORD_LIMIT,
+            max_records: u32::MAX,
             max_age,
+            delimiter: (*b"\n").into(),
         },
+        partition_key: kinesis.partition_key.clone(),
         max_in_flight: kinesis.max_in_flight_requests,
         request_timeout: kinesis.request_timeout,
         delivered_before,

@@ -287,13 +287,16 @@ pub enum Format {
 }
 
 /// How records are spread over shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PartitionKey {
     /// A fresh key for each record: the best spread, no order.
     Random,
     /// One key per source file: its events stay in order.
     Source,
+    /// One key per event.
+    #[serde(skip)]
+    Template(std::sync::Arc<crate::route::Template>),
 }
 
 /// When an aggregate is closed.

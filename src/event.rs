@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::budget::Permit;
 use crate::line::Counts;
+use crate::route::Routes;
 
 /// One file as it was opened: a rotated file and its successor under the same path are two sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +101,8 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
     /// What was seen while it was made.
     pub counts: Counts,
+    /// Where its events go by their own words.
+    pub routes: Routes,
     /// The file's bytes that were read for it: from here. Some may be held back and come with a later batch ...
     pub start: u64,
     /// ... to here.
@@ -270,7 +273,7 @@ impl<'de, F: Fn(&str) -> u8> Visitor<'de> for Look<F> {
 }
 
 /// A field's name, borrowed unless it has escapes.
-struct Key<'a>(Cow<'a, str>);
+pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> serde::Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {

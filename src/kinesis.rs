@@ -51,6 +51,8 @@ pub const MAX_REQUEST_RECORDS: usize = 500;
 /// Bytes in a request that several records share. The service takes 10 MiB; a tenth of that already drowns the cost of the request itself, and
 /// what is in a request that fails has to be sent again.
 const REQUEST_BYTES: usize = 1 << 20;
+/// How long a batch waits whose refused lines cannot be written to the dead-letter file.
+const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
 /// How often the age of the oldest unsent event is worked out anew while there is one.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -402,6 +404,7 @@ mod tests {
             unused: Vec::new(),
             rejected: Vec::new(),
             counts: Counts { lines: 1, ..Counts::default() },
+            routes: crate::route::Routes::default(),
             start: 0,
             end: 5,
             read_at: Instant::now(),

@@ -24,5 +24,6 @@ pub mod metrics;
 pub mod multiline;
 pub mod offsets;
 pub mod parse;
+pub mod route;
 pub mod signal;
 pub mod source;

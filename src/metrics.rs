@@ -61,6 +61,10 @@ pub struct Metrics {
     pub invalid_utf8: IntCounterVec,
     /// Lines over the limit.
     pub long_lines: IntCounterVec,
+    /// Events whose partition key or hash key is not what a template says.
+    pub key_fallbacks: IntCounterVec,
+    /// Events that go to the default stream because the one that they name cannot be had.
+    pub stream_fallbacks: IntCounterVec,
     /// Events that nobody gets.
     pub dropped_events: IntCounterVec,
     /// Bytes that nobody gets.
@@ -170,6 +174,18 @@ impl Metrics {
                 "long_lines_total",
                 "Lines over max_line_bytes: split or truncated.",
                 &["source", "action"],
+            ),
+            key_fallbacks: counters(
+                &r,
+                "partition_key_fallbacks_total",
+                "Events that got their source's partition key in place of their own (missing, empty, too_long), or whose explicit hash key is none (invalid_hash_key).",
+                &["reason"],
+            ),
+            stream_fallbacks: counters(
+                &r,
+                "stream_fallbacks_total",
+                "Events that went to kinesis.stream, since the stream they name has no name (missing), an impossible one (invalid), or is one too many (limit).",
+                &["reason"],
             ),
             dropped_events: counters(
                 &r,

@@ -13,18 +13,16 @@ use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC};
 use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::record::{KinesisRecord, Payload, memory};
 
-/// Partition keys are at most 256 characters; ours are ASCII, those of a template are what the events say.
+/// Partition keys are at most 256 characters; ours are ASCII.
 pub const MAX_KEY_BYTES: usize = 256;
 /// What the longest keys and their table entries take, with one record around the largest event: what an event must leave free.
 const ENVELOPE_BYTES: usize = MAGIC.len() + DIGEST_BYTES + 2 * MAX_KEY_BYTES + MAX_HASH_KEY_DIGITS + 64;
-/// The same where keys come from events: 256 characters of four bytes, the event's own key and that of the record.
-const KEYED_ENVELOPE_BYTES: usize = ENVELOPE_BYTES + 2 * 3 * MAX_KEY_BYTES;
 /// What a new aggregate has room for at first where there may be thousands of lanes.
 const FIRST_CAPACITY_BYTES: usize = 4096;
 
-/// The largest event that fits into a record of this size, in any format. Events that bring their own keys need more room for them.
-pub fn max_event(max_record: usize, keyed: bool) -> usize {
-    max_record.saturating_sub(if keyed { KEYED_ENVELOPE_BYTES } else { ENVELOPE_BYTES })
+/// The largest event that fits into a record of this size, in any format, with keys of up to [`MAX_KEY_BYTES`].
+pub fn max_event(max_record: usize) -> usize {
+    max_record.saturating_sub(ENVELOPE_BYTES)
 }
 
 /// How events are packed.
@@ -110,15 +108,13 @@ impl Open {
         data + self.key.partition_key.len()
     }
 
-    fn keys<'a>(&'a self, record: &UserRecord<'a>) -> Keys<'a> {
-        let partition_key = record.partition_key.unwrap_or(&self.key.partition_key);
-        Keys { partition_key, explicit_hash_key: self.stamp.as_deref() }
-    }
-
     fn cost(&self, record: &UserRecord<'_>, delimiter: &[u8]) -> usize {
         let data = record.data.len() + delimiter.len();
         match &self.body {
-            Body::Kpl(encoder) => encoder.cost(self.keys(record), data),
+            Body::Kpl(encoder) => {
+                let partition_key = record.partition_key.unwrap_or(&self.key.partition_key);
+                encoder.cost(Keys { partition_key, explicit_hash_key: self.stamp.as_deref() }, data)
+            }
             Body::Lines(_) => data,
         }
     }

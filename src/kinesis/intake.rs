@@ -88,6 +88,14 @@ impl<P: PutRecords> Sender<P> {
                 m.abandoned_bytes.with_label_values(&[reason]).inc_by(count);
             }
         }
+        let routes = &batch.routes.counts;
+        let keys = routes.keys().map(|(count, reason)| (&m.key_fallbacks, count, reason));
+        let streams = routes.streams().map(|(count, reason)| (&m.stream_fallbacks, count, reason));
+        for (fallbacks, count, reason) in keys.into_iter().chain(streams) {
+            if count > 0 {
+                fallbacks.with_label_values(&[reason]).inc_by(count);
+            }
+        }
     }
 
     fn pack(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {

@@ -15,6 +15,7 @@ use kinetail::kinesis::record::batch_memory;
 use kinetail::line::{LineBuilder, Lines};
 use kinetail::offsets::OffsetTracker;
 use kinetail::parse::Added;
+use kinetail::route::Routes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -279,6 +280,7 @@ impl Reader {
             unused: lines.unused,
             rejected: lines.rejected,
             counts: lines.counts,
+            routes: Routes::default(),
             start: start as u64,
             end: end as u64,
             read_at: Instant::now(),

@@ -19,6 +19,7 @@ use crate::kinesis::Spare;
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::record::batch_memory;
 use crate::line::Lines;
+use crate::route::Routes;
 
 /// From so many quiet files on, writes to them are listened to.
 const MANY_QUIET_FILES: usize = 500;
@@ -300,6 +301,7 @@ impl Reader {
             unused: lines.unused,
             rejected: lines.rejected,
             counts: lines.counts,
+            routes: Routes::default(),
             start,
             end,
             read_at: Instant::now(),
