@@ -271,7 +271,10 @@ impl<P: PutRecords> Sender<P> {
         let before = if self.placement.has_range_lanes() { self.placement.shards.lane(0) } else { LaneId(0) };
         let Some(follows) = self.placement.shards.replace(open) else { return };
         tracing::info!(shards = open.len(), stream = &*self.config.stream, "the stream's shards");
-        self.metrics.shards.with_label_values(&[&*self.config.stream]).set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .shards
+            .with_label_values(&[&*self.config.stream])
+            .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         if self.placement.has_range_lanes() {
             debug_assert_ne!(before, self.placement.shards.lane(0), "no two layouts share a lane");
             for record in self.aggregator.close_all() {
@@ -298,7 +301,11 @@ impl<P: PutRecords> Sender<P> {
         }
         if let Some(code) = code.filter(|code| *code != gate::NOT_ASKED) {
             let way_out = verdict::way_out(code);
-            tracing::error!(code, stream = &*self.config.stream, "delivery is blocked and nothing is dropped: {way_out}");
+            tracing::error!(
+                code,
+                stream = &*self.config.stream,
+                "delivery is blocked and nothing is dropped: {way_out}"
+            );
         }
     }
 

@@ -242,11 +242,7 @@ impl Aggregator {
 
     /// Closes what has waited long enough and could go out. Of a busy lane it stays open until [`Aggregator::wake`], and of a shard that
     /// takes nothing yet, until it does.
-    pub fn close_due(
-        &mut self,
-        now: Instant,
-        goes: impl Fn(Option<LaneId>, &OuterKey) -> Goes,
-    ) -> Vec<KinesisRecord> {
+    pub fn close_due(&mut self, now: Instant, goes: impl Fn(Option<LaneId>, &OuterKey) -> Goes) -> Vec<KinesisRecord> {
         let mut closed = Vec::new();
         while let Some((_, lane)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.pop_first();

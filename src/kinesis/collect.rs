@@ -271,8 +271,8 @@ fn charge(pacer: &mut Pacer, shard: Option<ShardIndex>, record: &KinesisRecord, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinesis::record::tests::record;
     use crate::kinesis::client::OpenShard;
+    use crate::kinesis::record::tests::record;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -303,7 +303,7 @@ mod tests {
 
         /// The first shard's map: this many even ones, named from this number on.
         fn reshard(&mut self, count: u32, first: u32) {
-            let width = u128::MAX / u128::from(count) + 1;
+            let width = u128::MAX / u128::from(count);
             let end = |i: u32| if i + 1 == count { u128::MAX } else { u128::from(i + 1) * width - 1 };
             let shard = |i: u32| OpenShard {
                 id: format!("shardId-{:012}", first + i),

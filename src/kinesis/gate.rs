@@ -65,11 +65,8 @@ impl Gate {
     pub(super) fn refuse(&mut self, code: Option<&'static str>) -> Option<&'static str> {
         let known = [NOT_ASKED, AUTO_DISTRIBUTION];
         let before = self.refused.take().and_then(|b| known.into_iter().find(|code| *code == b.code));
-        self.refused = code.map(|code| Blocked {
-            code: code.to_owned(),
-            way_out: verdict::way_out(code),
-            since: clock::now(),
-        });
+        self.refused =
+            code.map(|code| Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: clock::now() });
         before
     }
 

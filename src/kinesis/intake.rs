@@ -135,7 +135,13 @@ impl<P: PutRecords> Sender<P> {
     }
 
     /// Adds an event, and answers a record when one had to be closed first.
-    fn add(&mut self, record: &UserRecord<'_>, keys: &EventKeys<'_>, place: Place, now: Instant) -> Option<KinesisRecord> {
+    fn add(
+        &mut self,
+        record: &UserRecord<'_>,
+        keys: &EventKeys<'_>,
+        place: Place,
+        now: Instant,
+    ) -> Option<KinesisRecord> {
         let Self { aggregator, collector, placement, pacer, config, .. } = self;
         let lane = place.lane;
         let target = config.packing.target;
@@ -145,7 +151,11 @@ impl<P: PutRecords> Sender<P> {
             let shards = &placement.shards;
             if goes(lane, key, (collector, pacer, shards), now) != Goes::Now {
                 let rate = shards.shard(key.hash).map_or(SHARD_BYTES_PER_SECOND, |shard| pacer.rate(shard));
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is a few MiB a second")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a rate is a few MiB a second"
+                )]
                 let grown = (rate * GROWN_SECONDS) as usize;
                 full = aggregator.is_full(lane, record, grown.max(target));
             }

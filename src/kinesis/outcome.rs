@@ -257,4 +257,3 @@ fn shard_in(message: &str) -> Option<&str> {
 
 /// A shard id has 20 characters; the limit keeps a label from taking whatever a server says.
 const MAX_SHARD_ID: usize = 32;
-
