@@ -9,6 +9,7 @@ pub mod deaggregate;
 pub mod encode;
 pub mod hash;
 pub mod md5;
+pub mod pace;
 pub mod record;
 pub mod verdict;
 
