@@ -41,7 +41,7 @@ impl Report {
         row("events received", grouped(t.received), String::new());
         row("lost", grouped(t.lost), String::new());
         row("duplicates", grouped(t.duplicates), String::new());
-        row("out of order", grouped(t.out_of_order), order(self.partition_key).to_owned());
+        row("out of order", grouped(t.out_of_order), order(&self.partition_key).to_owned());
         if t.in_parts > 0 {
             row("in parts", grouped(t.in_parts), "lines that no record holds, joined again".to_owned());
         }
@@ -92,9 +92,10 @@ fn rotations(rotations: u64) -> String {
     }
 }
 
-fn order(partition_key: PartitionKey) -> &'static str {
+fn order(partition_key: &PartitionKey) -> &'static str {
     match partition_key {
         PartitionKey::Source => "one key for each log keeps its order",
+        PartitionKey::Template(_) => "the key of the events' own fields keeps the order of each key",
         PartitionKey::Random => "random keys promise none; --partition-key source does",
     }
 }

@@ -135,7 +135,7 @@ impl Aggregator {
     pub fn lane(&self, lane: LaneId) -> Option<LaneId> {
         match self.packing.partition_key {
             PartitionKey::Random => None,
-            PartitionKey::Source => Some(lane),
+            PartitionKey::Source | PartitionKey::Template(_) => Some(lane),
         }
     }
 
@@ -174,7 +174,9 @@ impl Aggregator {
     fn start(&mut self, record: &UserRecord<'_>) -> Open {
         let (partition_key, capacity) = match self.packing.partition_key {
             PartitionKey::Random => (self.random_key(), self.packing.target),
-            PartitionKey::Source => (Arc::clone(record.partition_key), FIRST_CAPACITY_BYTES),
+            PartitionKey::Source | PartitionKey::Template(_) => {
+                (Arc::clone(record.partition_key), FIRST_CAPACITY_BYTES)
+            }
         };
         let body = match self.packing.format {
             Format::Kpl => Body::Kpl(Encoder::with_capacity(capacity)),

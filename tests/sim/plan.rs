@@ -101,7 +101,7 @@ impl Plan {
         // One in twelve moves records of up to a mebibyte, the others are many and small.
         let large = rng.u8(..12) == 0;
         let format = *one(&mut rng, &[Format::Kpl, Format::Kpl, Format::Lines, Format::Single]);
-        let partition_key = *one(&mut rng, &[PartitionKey::Random, PartitionKey::Source]);
+        let partition_key = one(&mut rng, &[PartitionKey::Random, PartitionKey::Source]).clone();
         let poison = rng.u8(..4) == 0;
         let content = Content {
             parse: *one(&mut rng, &[Parse::Json, Parse::Json, Parse::Raw]),
