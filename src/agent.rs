@@ -15,13 +15,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::admin::{self, Admin, View};
 use crate::budget::Budget;
 use crate::checkpoint::{self, Entry, Found, StateDir};
-use crate::config::{Config, Format};
+use crate::config::{Config, Format, SourceConfig};
 use crate::deadletter::DeadLetters;
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
 use crate::kinesis::facts::{DEFAULT_RECORD_LIMIT, Facts, Follow};
 use crate::kinesis::{self, Sender, SenderConfig, Status};
 use crate::metrics::Metrics;
+use crate::route::{Router, Rules, Streams};
 use crate::source::file::Group;
 use crate::source::file::reader::{self, Reader};
 
@@ -105,10 +106,11 @@ impl Agent {
         };
         let journal = open_journal(&state, &found, &metrics);
         let host = host_name();
-        let groups = config.sources.iter().map(|source| Group::new(source, &host)).collect();
+        let (groups, streams) = groups(&config, &host);
         let reader =
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
-                .with_expiry(config.checkpoint.expire_after);
+                .with_expiry(config.checkpoint.expire_after)
+                .with_streams(streams);
         Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin })
     }
 
@@ -234,6 +236,17 @@ fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
         delivered_before,
         seed: fastrand::u64(..),
     }
+}
+
+/// The sources, and the streams that they name.
+fn groups(config: &Config, host: &str) -> (Vec<Group>, Streams) {
+    let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
+    let mut group = |source: &SourceConfig| {
+        let router = Router::new(&Rules::new(source, &config.kinesis), &source.name, host, &mut streams);
+        Group::new(source, host).with_router(router)
+    };
+    let groups = config.sources.iter().map(&mut group).collect();
+    (groups, streams)
 }
 
 /// The journal begins empty, so what it held goes into the checkpoint first.

@@ -4,6 +4,7 @@
 //! not check anything again.
 
 mod effective;
+mod kinesis;
 mod layers;
 mod limits;
 mod mask;
@@ -20,10 +21,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
+pub use crate::route::{StreamRule, Template};
 pub use effective::Effective;
 pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
@@ -90,6 +93,8 @@ enum Demand {
 pub struct SourceConfig {
     /// The `source` label of metrics; unique.
     pub name: String,
+    /// Where its events go, if not to the stream of all.
+    pub stream: Option<StreamRule>,
     /// Globs.
     pub paths: Vec<String>,
     /// Globs of what is left out.
@@ -239,20 +244,34 @@ pub struct AddFields {
 pub struct KinesisConfig {
     /// The stream's name.
     pub stream: String,
+    /// Its ARN, if it may be in another account.
+    pub stream_arn: Option<String>,
     /// The region, if it is not left to the SDK's own chain.
     pub region: Option<String>,
     /// An endpoint in place of the region's.
     pub endpoint: Option<String>,
     /// PEM certificates that are trusted in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// The role that is assumed to send.
+    pub assume_role: Option<AssumeRole>,
     /// What a Kinesis record holds.
     pub format: Format,
     /// How records are spread over shards.
     pub partition_key: PartitionKey,
+    /// The hash key that an event names for itself.
+    pub explicit_hash_key: Option<Arc<Template>>,
+    /// What each event ends with.
+    pub delimiter: String,
+    /// How what is sent is compressed.
+    pub compression: Compression,
     /// When an aggregate is closed.
     pub aggregate: AggregateConfig,
     /// `PutRecords` requests under way at once.
     pub max_in_flight_requests: usize,
+    /// How many streams events may go to, with this one.
+    pub max_streams: usize,
+    /// The part of a shard's bytes above which a partition key is warned about; zero is never.
+    pub hot_key_share: f64,
     /// How long one request may take before it counts as failed.
     pub request_timeout: Duration,
 }
@@ -262,13 +281,20 @@ impl fmt::Debug for KinesisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KinesisConfig")
             .field("stream", &self.stream)
+            .field("stream_arn", &self.stream_arn)
             .field("region", &self.region)
             .field("endpoint", &self.endpoint.as_deref().map(mask_url))
             .field("ca_file", &self.ca_file)
+            .field("assume_role", &self.assume_role)
             .field("format", &self.format)
             .field("partition_key", &self.partition_key)
+            .field("explicit_hash_key", &self.explicit_hash_key)
+            .field("delimiter", &self.delimiter)
+            .field("compression", &self.compression)
             .field("aggregate", &self.aggregate)
             .field("max_in_flight_requests", &self.max_in_flight_requests)
+            .field("max_streams", &self.max_streams)
+            .field("hot_key_share", &self.hot_key_share)
             .field("request_timeout", &self.request_timeout)
             .finish()
     }
@@ -287,16 +313,38 @@ pub enum Format {
 }
 
 /// How records are spread over shards.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionKey {
     /// A fresh key for each record: the best spread, no order.
     Random,
     /// One key per source file: its events stay in order.
     Source,
-    /// One key per event.
-    #[serde(skip)]
-    Template(std::sync::Arc<crate::route::Template>),
+    /// The key that each event's fields make: events of one key stay in order.
+    Template(Arc<Template>),
+}
+
+/// How what is sent is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As a gzip member: what every consumer can read.
+    Gzip,
+    /// As a zstd frame: smaller, and cheaper to make and to read.
+    Zstd,
+}
+
+/// A role that is assumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// The role.
+    pub arn: String,
+    /// What the role's owner asks for, so that nobody else's agent can be made to assume it.
+    pub external_id: Option<String>,
+    /// What the session is called in the role's account.
+    pub session_name: String,
 }
 
 /// When an aggregate is closed.
@@ -304,6 +352,10 @@ pub enum PartitionKey {
 pub struct AggregateConfig {
     /// Bytes, with the partition key, at which it is sent as soon as it can be.
     pub target_bytes: usize,
+    /// Bytes, with the partition key, to which it may grow while it has to wait; none is the stream's record limit.
+    pub max_bytes: Option<usize>,
+    /// How many events it has at most; zero is without end.
+    pub max_records: usize,
     /// The longest an event waits for others to fill its aggregate.
     pub max_age: Duration,
 }

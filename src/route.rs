@@ -7,6 +7,7 @@ mod template;
 
 use std::sync::Arc;
 
+use crate::config::{KinesisConfig, PartitionKey, SourceConfig};
 use crate::event::Batch;
 use crate::kinesis::hash::parse_hash_key;
 use fields::{Found, Wanted};
@@ -37,6 +38,28 @@ pub enum StreamRule {
     Name(String),
     /// The one that each event names.
     Template(Arc<Template>),
+}
+
+impl Rules {
+    /// What the configuration says for one of its sources.
+    pub fn new(source: &SourceConfig, kinesis: &KinesisConfig) -> Self {
+        let partition_key = match &kinesis.partition_key {
+            PartitionKey::Template(template) => Some(Arc::clone(template)),
+            PartitionKey::Random | PartitionKey::Source => None,
+        };
+        let explicit_hash_key = kinesis.explicit_hash_key.clone();
+        Self { partition_key, explicit_hash_key, stream: source.stream.clone() }
+    }
+}
+
+impl StreamRule {
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::Template(template) => template.text(),
+        }
+    }
 }
 
 /// Where events go, beside what their batch says. Empty if no template is set: then all have the batch's key.

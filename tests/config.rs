@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kinetail::config::{
-    Config, Document, Encoding, Format, Layers, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse,
-    PartitionKey, Preset, StartAt, Until, schema, settings,
+    Compression, Config, Document, Encoding, Format, Layers, LineFormat, LogFormat, LogLevel, LongLines, OnParseError,
+    Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
 };
 use proptest::prelude::*;
 
@@ -16,6 +16,7 @@ state_dir: /state
 memory_limit: 12MiB
 sources:
   - name: app
+    stream: audit
     paths: [/var/log/app/*.log, "/srv/a b/[0-9].log"]
     exclude: [/var/log/app/debug-*.log, "*.tmp"]
     start_at: end
@@ -40,16 +41,24 @@ sources:
       fields: { env: prod, "a \"b\"": [1, 2.5, true, null, { x: "yes" }] }
   - paths:
       - /var/log/nginx/access.log
+    stream: logs-{team}
 kinesis:
   stream: app-logs_1.x
+  stream_arn: arn:aws:kinesis:eu-west-1:111122223333:stream/app-logs_1.x
   region: eu-west-1
   endpoint: http://127.0.0.1:4567
   ca_file: /etc/ca.pem
+  assume_role: { arn: arn:aws:iam::111122223333:role/logs/writer, external_id: a-b_c, session_name: me@here }
   format: lines
-  partition_key: source
+  partition_key: "{kubernetes.namespace}/{app|'it''s none'}"
+  explicit_hash_key: "{hash_key}"
+  delimiter: "\r\n"
+  compression: gzip
   max_in_flight_requests: 7
+  max_streams: 3
+  hot_key_share: 0.25
   request_timeout: 1500ms
-  aggregate: { target_bytes: 8388608, max_age: 0 }
+  aggregate: { target_bytes: 8388608, max_bytes: 9MiB, max_records: 500, max_age: 0 }
 checkpoint: { expire_after: 2days }
 admin: { listen: "[::1]:9465", ready_max_age: 2m }
 shutdown: { timeout: 5s }
@@ -112,7 +121,18 @@ fn everything_can_be_set() {
     assert_eq!(kinesis.endpoint.as_deref(), Some("http://127.0.0.1:4567"));
     assert_eq!(kinesis.ca_file, Some(PathBuf::from("/etc/ca.pem")));
     assert_eq!(kinesis.format, Format::Lines);
-    assert_eq!(kinesis.partition_key, PartitionKey::Source);
+    let PartitionKey::Template(template) = &kinesis.partition_key else { panic!("{kinesis:?}") };
+    assert_eq!(template.text(), "{kubernetes.namespace}/{app|'it''s none'}");
+    assert_eq!(kinesis.explicit_hash_key.as_ref().map(|template| template.text()), Some("{hash_key}"));
+    assert_eq!((kinesis.delimiter.as_str(), kinesis.compression), ("\r\n", Compression::Gzip));
+    assert_eq!(kinesis.stream_arn.as_deref(), Some("arn:aws:kinesis:eu-west-1:111122223333:stream/app-logs_1.x"));
+    let role = kinesis.assume_role.as_ref().unwrap();
+    assert_eq!(role.arn, "arn:aws:iam::111122223333:role/logs/writer");
+    assert_eq!((role.external_id.as_deref(), role.session_name.as_str()), (Some("a-b_c"), "me@here"));
+    assert_eq!((kinesis.max_streams, kinesis.hot_key_share), (3, 0.25));
+    assert_eq!(app.stream, Some(StreamRule::Name("audit".to_owned())));
+    assert_eq!(nginx.stream.as_ref().map(StreamRule::text), Some("logs-{team}"));
+    assert_eq!((kinesis.aggregate.max_bytes, kinesis.aggregate.max_records), (Some(9 << 20), 500));
     assert_eq!(kinesis.max_in_flight_requests, 7);
     assert_eq!(kinesis.request_timeout, Duration::from_millis(1500));
     assert_eq!(kinesis.aggregate.target_bytes, 8_388_608);
@@ -142,7 +162,11 @@ fn the_rest_has_the_documented_defaults() {
     assert!(source.add.stream && source.add.time && source.add.kubernetes);
     let kinesis = &config.kinesis;
     assert_eq!((&kinesis.region, &kinesis.endpoint, &kinesis.ca_file), (&None, &None, &None));
-    assert_eq!((kinesis.format, kinesis.partition_key), (Format::Kpl, PartitionKey::Random));
+    assert_eq!((kinesis.format, &kinesis.partition_key), (Format::Kpl, &PartitionKey::Random));
+    assert_eq!((&kinesis.stream_arn, &kinesis.assume_role, &source.stream), (&None, &None, &None));
+    assert_eq!((kinesis.delimiter.as_str(), kinesis.compression), ("\n", Compression::None));
+    assert_eq!((&kinesis.explicit_hash_key, kinesis.max_streams, kinesis.hot_key_share), (&None, 16, 0.5));
+    assert_eq!((kinesis.aggregate.max_bytes, kinesis.aggregate.max_records), (None, 0));
     assert_eq!(kinesis.max_in_flight_requests, 4);
     assert_eq!(kinesis.request_timeout, Duration::from_secs(10));
     assert_eq!(kinesis.aggregate.target_bytes, 51_200);
@@ -175,7 +199,12 @@ fn every_value_of_a_word_is_taken() {
                 Some(field) => format!("sources: [{{ paths: [/a], {field}: {word} }}]\nkinesis: {{ stream: s }}"),
                 None => {
                     let (group, field) = setting.path.split_once('.').unwrap();
-                    let stream = if group == "kinesis" { "stream: s," } else { "" };
+                    // Whole records can be compressed in any way.
+                    let stream = match (group, field) {
+                        ("kinesis", "compression") => "stream: s, format: lines,",
+                        ("kinesis", _) => "stream: s,",
+                        _ => "",
+                    };
                     let kinesis = if group == "kinesis" { "" } else { "kinesis: { stream: s }\n" };
                     format!("sources: [{{ paths: [/a] }}]\n{kinesis}{group}: {{ {stream} {field}: {word} }}")
                 }
@@ -199,8 +228,13 @@ fn no_document_is_needed() {
         ("KINETAIL_ENDPOINT", "https://kinesis.example.com:4567/"),
         ("KINETAIL_CA_FILE", "/etc/ca.pem"),
         ("KINETAIL_PARSE", "json"),
-        ("KINETAIL_FORMAT", "single"),
-        ("KINETAIL_PARTITION_KEY", "source"),
+        ("KINETAIL_STREAM_ARN", "arn:aws:kinesis:eu-west-1:111122223333:stream/s"),
+        ("KINETAIL_ROLE_ARN", "arn:aws:iam::111122223333:role/logs"),
+        ("KINETAIL_EXTERNAL_ID", "id"),
+        ("KINETAIL_FORMAT", "lines"),
+        ("KINETAIL_COMPRESSION", "zstd"),
+        ("KINETAIL_PARTITION_KEY", "{user_id}"),
+        ("KINETAIL_EXPLICIT_HASH_KEY", "{hash}"),
         ("KINETAIL_START_AT", "end"),
         ("KINETAIL_STATE_DIR", "/state"),
         ("KINETAIL_MEMORY_LIMIT", "4194304"),
@@ -217,7 +251,11 @@ fn no_document_is_needed() {
     assert_eq!(config.kinesis.region.as_deref(), Some("eu-west-1"));
     assert_eq!(config.kinesis.endpoint.as_deref(), Some("https://kinesis.example.com:4567/"));
     assert_eq!(config.kinesis.ca_file, Some(PathBuf::from("/etc/ca.pem")));
-    assert_eq!((config.kinesis.format, config.kinesis.partition_key), (Format::Single, PartitionKey::Source));
+    assert_eq!((config.kinesis.format, config.kinesis.compression), (Format::Lines, Compression::Zstd));
+    assert!(matches!(&config.kinesis.partition_key, PartitionKey::Template(key) if key.text() == "{user_id}"));
+    assert!(config.kinesis.explicit_hash_key.is_some() && config.kinesis.stream_arn.is_some());
+    let role = config.kinesis.assume_role.unwrap();
+    assert_eq!((role.external_id.as_deref(), role.session_name.as_str()), (Some("id"), "kinetail"));
     assert_eq!(config.kinesis.aggregate.max_age, Duration::from_secs(1));
     assert_eq!(config.state_dir, PathBuf::from("/state"));
     assert_eq!(config.memory_limit, 4_194_304);
@@ -336,9 +374,10 @@ fn what_is_wrong_with_the_file() {
     assert_eq!(document, Document { name: shown.to_string(), text: SMALL.to_owned() });
 }
 
-const VARIABLES: &str = "KINETAIL_ADMIN_LISTEN, KINETAIL_CA_FILE, KINETAIL_CONFIG, KINETAIL_ENDPOINT, KINETAIL_FORMAT, \
-    KINETAIL_LOG, KINETAIL_MAX_AGE, KINETAIL_MEMORY_LIMIT, KINETAIL_PARSE, KINETAIL_PARTITION_KEY, KINETAIL_PATHS, \
-    KINETAIL_REGION, KINETAIL_START_AT, KINETAIL_STATE_DIR, KINETAIL_STREAM";
+const VARIABLES: &str = "KINETAIL_ADMIN_LISTEN, KINETAIL_CA_FILE, KINETAIL_COMPRESSION, KINETAIL_CONFIG, KINETAIL_ENDPOINT, \
+    KINETAIL_EXPLICIT_HASH_KEY, KINETAIL_EXTERNAL_ID, KINETAIL_FORMAT, KINETAIL_LOG, KINETAIL_MAX_AGE, KINETAIL_MEMORY_LIMIT, \
+    KINETAIL_PARSE, KINETAIL_PARTITION_KEY, KINETAIL_PATHS, KINETAIL_REGION, KINETAIL_ROLE_ARN, KINETAIL_START_AT, \
+    KINETAIL_STATE_DIR, KINETAIL_STREAM, KINETAIL_STREAM_ARN";
 
 #[test]
 fn what_is_wrong_with_variables_and_flags() {
@@ -350,7 +389,14 @@ fn what_is_wrong_with_variables_and_flags() {
             format!("is not a variable of kinetail; allowed: {VARIABLES} (did you mean \"KINETAIL_STREAM\"?)"),
         ),
         ("KINETAIL_ADMIN_PORT", "9464", format!("is not a variable of kinetail; allowed: {VARIABLES}")),
-        ("KINETAIL_COMPRESSION", "x", format!("is not a variable of kinetail; allowed: {VARIABLES}")),
+        ("KINETAIL_BUFFERS", "x", format!("is not a variable of kinetail; allowed: {VARIABLES}")),
+        ("KINETAIL_COMPRESSION", "gz", "\"gz\" is not one of none, gzip, zstd".into()),
+        (
+            "KINETAIL_PARTITION_KEY",
+            "user_id",
+            "\"user_id\" is not one of random, source, and no template, which has a field in braces (for the field of that name: \"{user_id}\")"
+                .into(),
+        ),
         ("KINETAIL_PARSE", "jason", "\"jason\" is not one of raw, json (did you mean \"json\"?)".into()),
         ("KINETAIL_FORMAT", "KPL", "\"KPL\" is not one of kpl, lines, single (did you mean \"kpl\"?)".into()),
         ("KINETAIL_LOG", "verbose", "\"verbose\" is not one of error, warn, info, debug, trace".into()),
@@ -512,11 +558,11 @@ fn what_is_wrong_with_the_values() {
 fn what_is_wrong_with_kinesis() {
     let url = "allowed: an http or https URL, such as https://kinesis.example.com:4567";
     for (fields, expected) in [
-        ("steam: s", "2: kinesis.steam: is not a setting; allowed: aggregate, ca_file, endpoint, format, max_in_flight_requests, partition_key, region, request_timeout, stream (did you mean \"stream\"?)".to_owned()),
+        ("steam: s", "2: kinesis.steam: is not a setting; allowed: aggregate, assume_role, ca_file, compression, delimiter, endpoint, explicit_hash_key, format, hot_key_share, max_in_flight_requests, max_streams, partition_key, region, request_timeout, stream, stream_arn (did you mean \"stream\"?)".to_owned()),
         ("region: eu-west-1", "2: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream".into()),
         ("stream: 123", "2: kinesis.stream: 123 is a number; allowed: 1 to 128 letters, digits, \"_\", \".\" and \"-\" (to make it text, quote it: \"123\")".into()),
         ("stream: a/b", "2: kinesis.stream: \"a/b\" contains \"/\"; allowed: 1 to 128 letters, digits, \"_\", \".\" and \"-\"".into()),
-        ("stream: \"arn:aws:kinesis:eu-west-1:1:stream/x\"", "2: kinesis.stream: \"arn:aws:kinesis:eu-west-1:1:stream/x\" contains \":\"; allowed: 1 to 128 letters, digits, \"_\", \".\" and \"-\" (of an ARN, only the name: \"x\")".into()),
+        ("stream: \"arn:aws:kinesis:eu-west-1:1:stream/x\"", "2: kinesis.stream: \"arn:aws:kinesis:eu-west-1:1:stream/x\" contains \":\"; allowed: 1 to 128 letters, digits, \"_\", \".\" and \"-\" (of an ARN, only the name: \"x\"; for one in another account, kinesis.stream_arn)".into()),
         ("stream: s, region: EU West", "2: kinesis.region: \"EU West\" is not a region; allowed: a region, such as eu-west-1".into()),
         ("stream: s, endpoint: 127.0.0.1", format!("2: kinesis.endpoint: \"127.0.0.1\" is not an endpoint: it has no http:// or https://; {url}")),
         ("stream: s, endpoint: \"ftp://u:p@h\"", format!("2: kinesis.endpoint: \"ftp://***@h\" is not an endpoint: it has no http:// or https://; {url}")),
@@ -534,6 +580,88 @@ fn what_is_wrong_with_kinesis() {
         let document = format!("sources: [{{ paths: [/a] }}]\nkinesis: {{ {fields} }}\n");
         assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:{expected}")]);
     }
+}
+
+#[test]
+fn what_is_wrong_with_keys_and_packing() {
+    let long = "x".repeat(17);
+    for (fields, expected) in [
+        ("partition_key: \"{user_id\"", "partition_key: \"{user_id\" is not a template: the brace at character 1 is not closed; write {field}, or {{ for a brace itself".to_owned()),
+        ("partition_key: \"user_id}\"", "partition_key: \"user_id}\" is not a template: the brace at character 8 closes nothing; write {field}, or }} for a brace itself".into()),
+        ("partition_key: \"{{user_id}}\"", "partition_key: \"{{user_id}}\" is not a template: it names no field, so that it is the same for all events; write a field in braces, such as {user_id}".into()),
+        ("partition_key: {user_id}", "partition_key: is a mapping; allowed: the words random and source, or a template, such as \"{user_id}\" (to make it text, quote it: \"{user_id}\")".into()),
+        ("partition_key: sorce", "partition_key: \"sorce\" is not one of random, source, and no template, which has a field in braces (did you mean \"source\"?)".into()),
+        ("partition_key: \"\"", "partition_key: \"\" is not one of random, source, and no template, which has a field in braces".into()),
+        ("explicit_hash_key: \"{h}\"", "explicit_hash_key: needs kinesis.partition_key to be a template, such as \"{user_id}\": the other keys are not the events' own".into()),
+        ("partition_key: \"{a}\", explicit_hash_key: \"5\"", "explicit_hash_key: \"5\" is not a template: it names no field, so that it is the same for all events; write a field in braces, such as {user_id}".into()),
+        (&format!("delimiter: {long}"), format!("delimiter: \"{long}\" has 17 bytes; allowed: up to 16")),
+        ("delimiter: \"\", format: lines", "delimiter: is empty, so that the events of kinesis.format: lines run into each other; write \"\\n\", or use format kpl".into()),
+        ("compression: gzip", "compression: \"gzip\" does not go with kinesis.format: kpl, which compresses each event by itself, where gzip's head and tail take 18 bytes; use zstd, or format lines".into()),
+        ("compression: zstd, format: single", "compression: does not go with kinesis.format: single: one event by itself is hardly smaller when compressed, and costs a record all the same; use format lines, or kpl with zstd".into()),
+        ("compression: zst", "compression: \"zst\" is not one of none, gzip, zstd (did you mean \"zstd\"?)".into()),
+        ("max_streams: 0", "max_streams: 0 is too small; allowed: a whole number from 1 to 256, such as 16".into()),
+        ("hot_key_share: 1.5", "hot_key_share: 1.5 is too large; allowed: a number from 0 to 1, such as 0.5".into()),
+        ("hot_key_share: half", "hot_key_share: \"half\" is text; allowed: a number from 0 to 1, such as 0.5".into()),
+        ("aggregate: { max_bytes: 40KiB }", "aggregate.max_bytes: 40KiB is less than kinesis.aggregate.target_bytes, 50KiB; raise it, or lower target_bytes".into()),
+        ("aggregate: { max_bytes: 11MiB }", "aggregate.max_bytes: \"11MiB\" is too large; allowed: a size from 1KiB to 10MiB, such as 1MiB".into()),
+        ("aggregate: { max_bytes: 9MiB }", "aggregate.max_bytes: 9MiB is more than memory_limit, 8MiB; lower it, or raise memory_limit".into()),
+        ("aggregate: { max_records: -1 }", "aggregate.max_records: -1 is not a whole number; allowed: a whole number from 0 to 1000000, such as 0".into()),
+        ("stream_arn: \"arn:aws:s3:::s\"", "stream_arn: \"arn:aws:s3:::s\" is not the ARN of a stream; allowed: arn:aws:kinesis:REGION:ACCOUNT:stream/NAME".into()),
+        ("stream_arn: \"arn:aws:kinesis:eu-west-1:111122223333:stream/t\"", "stream: \"s\" is not \"t\", the stream of kinesis.stream_arn; remove one of them".into()),
+        ("stream_arn: \"arn:aws:kinesis:eu-west-1:111122223333:stream/s\", region: us-east-1", "region: \"us-east-1\" is not \"eu-west-1\", the region of kinesis.stream_arn, and a stream is reached in its own; remove this".into()),
+        ("assume_role: { external_id: x1 }", "assume_role.arn: is required; name the role to assume, or remove kinesis.assume_role".into()),
+        ("assume_role: { arn: \"arn:aws:iam::1:role/x\" }", "assume_role.arn: \"arn:aws:iam::1:role/x\" is not the ARN of a role; allowed: arn:aws:iam::ACCOUNT:role/NAME".into()),
+        ("assume_role: { arn: \"arn:aws:iam::111122223333:role/x\", session_name: a/b }", "assume_role.session_name: \"a/b\" is no session_name of a role's session; allowed: 2 to 64 letters, digits and _=,.@-".into()),
+    ] {
+        let document = format!("sources: [{{ paths: [/a] }}]\nkinesis: {{ stream: s, {fields} }}\n");
+        assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:2: kinesis.{expected}")]);
+    }
+}
+
+#[test]
+fn an_arn_says_the_stream_and_its_region() {
+    let arn = "kinesis: { stream_arn: \"arn:aws-us-gov:kinesis:us-gov-west-1:111122223333:stream/logs\" }";
+    let document = format!("sources: [{{ paths: [/a] }}]\n{arn}\n");
+    // The platform's variable says where the agent runs, which need not be where the stream is.
+    let config = Config::load(&layers(Some(&document), &[("AWS_REGION", "us-east-1")], &[])).unwrap();
+    assert_eq!((config.kinesis.stream.as_str(), config.kinesis.region.as_deref()), ("logs", Some("us-gov-west-1")));
+    assert_eq!(load(&config.effective().to_string()), config);
+}
+
+#[test]
+fn what_is_wrong_with_streams_of_sources() {
+    for (source, kinesis, expected) in [
+        (
+            "stream: a/b",
+            "",
+            "1: sources[0].stream: \"a/b\" contains \"/\"; allowed: 1 to 128 letters, digits, \"_\", \".\" and \"-\"",
+        ),
+        (
+            "stream: \"a/{b}\"",
+            "",
+            "1: sources[0].stream: \"a/{b}\" makes no name of a stream, since \"a/\" can be in none; allowed: letters, digits, \"_\", \".\" and \"-\", and fields in braces",
+        ),
+        (
+            "stream: \"a-{@team}\"",
+            "",
+            "1: sources[0].stream: \"a-{@team}\" is not a template: \"@team\" is nothing that is known of an event; allowed: @source, @path, @host",
+        ),
+        (
+            "stream: t",
+            ", max_streams: 1",
+            "2: kinesis.max_streams: 1 is less than the 2 streams that kinesis.stream and sources[].stream name; raise it",
+        ),
+        (
+            "stream: \"{t}\"",
+            ", max_streams: 1",
+            "2: kinesis.max_streams: 1 is less than the 2 streams that kinesis.stream and sources[].stream name; raise it",
+        ),
+    ] {
+        let document = format!("sources: [{{ paths: [/a], {source} }}]\nkinesis: {{ stream: s{kinesis} }}\n");
+        assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:{expected}")]);
+    }
+    // The stream of all is no second one.
+    load("sources: [{ paths: [/a], stream: s }]\nkinesis: { stream: s, max_streams: 1 }");
 }
 
 #[test]
@@ -671,9 +799,14 @@ fn every_setting_is_documented() {
     for setting in &settings {
         assert!(setting.doc.ends_with(['.', ')']) && setting.doc.len() > 20, "{setting:#?}");
         assert!(!setting.allowed.is_empty(), "{setting:#?}");
-        let is_needed = ["kinesis.stream", "kinesis.region", "kinesis.endpoint", "kinesis.ca_file"];
-        let has_no_default = is_needed.contains(&setting.path.as_str())
-            || ["sources[].paths", "sources[].exclude", "sources[].add.fields"].contains(&setting.path.as_str())
+        let is_needed = ["stream", "region", "endpoint", "ca_file", "stream_arn", "explicit_hash_key"]
+            .iter()
+            .chain(&["assume_role.arn", "assume_role.external_id", "aggregate.max_bytes"])
+            .any(|name| setting.path == format!("kinesis.{name}"));
+        let has_no_default = is_needed
+            || ["paths", "exclude", "stream", "add.fields"]
+                .iter()
+                .any(|name| setting.path == format!("sources[].{name}"))
             || ["preset", "start", "continue", "continue_past", "end", "end_before"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].multiline.{name}"));
@@ -721,13 +854,16 @@ fn the_schema_declares_a_whole_document() {
     let document = serde_json::json!({
         "state_dir": "/s", "memory_limit": 1,
         "sources": [{
-            "name": "a", "paths": ["/a"], "start_at": "end", "max_line_bytes": 1, "long_lines": "split", "parse": "raw",
+            "name": "a", "stream": "s", "paths": ["/a"], "start_at": "end", "max_line_bytes": 1, "long_lines": "split", "parse": "raw",
             "on_parse_error": "keep", "rotate_wait": "5s", "format": "cri", "partial_line_timeout": "1s", "encoding": "utf-8",
             "add": { "host": true, "path": true, "offset": true, "fields": { "env": "prod" } }
         }],
         "kinesis": {
-            "stream": "s", "region": "r", "endpoint": "e", "ca_file": "c", "format": "kpl", "partition_key": "random",
-            "max_in_flight_requests": 1, "request_timeout": "1s", "aggregate": { "target_bytes": 1, "max_age": "1s" }
+            "stream": "s", "stream_arn": "a", "region": "r", "endpoint": "e", "ca_file": "c", "format": "kpl",
+            "assume_role": { "arn": "a", "external_id": "e", "session_name": "s" }, "partition_key": "random",
+            "explicit_hash_key": "h", "delimiter": "d", "compression": "none", "max_streams": 1, "hot_key_share": 0.5,
+            "max_in_flight_requests": 1, "request_timeout": "1s",
+            "aggregate": { "target_bytes": 1, "max_bytes": 1, "max_records": 1, "max_age": "1s" }
         },
         "admin": { "listen": "off", "ready_max_age": "1s" },
         "shutdown": { "timeout": "1s" },
@@ -757,7 +893,7 @@ proptest! {
 
     #[test]
     fn no_value_makes_the_loader_panic(
-        name in prop::sample::select(vec!["STREAM", "PATHS", "ENDPOINT", "LOG", "MAX_AGE", "MEMORY_LIMIT", "ADMIN_LISTEN"]),
+        name in prop::sample::select(vec!["STREAM", "STREAM_ARN", "PARTITION_KEY", "PATHS", "ENDPOINT", "LOG", "MAX_AGE", "MEMORY_LIMIT", "ADMIN_LISTEN"]),
         value in "\\PC*"
     ) {
         drop(Config::load(&layers(Some(SMALL), &[(&format!("KINETAIL_{name}"), &value)], &[])));

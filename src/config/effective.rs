@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::limits::{ADMIN_OFF, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
-use super::{Config, KinesisConfig, MultilineConfig, SourceConfig, Until};
+use super::{
+    AggregateConfig, AssumeRole, Config, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig, Template, Until,
+};
 
 /// Shows a configuration in effect.
 #[derive(Debug)]
@@ -48,6 +50,9 @@ impl Display for Effective<'_> {
 
 fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Result {
     writeln!(f, "  - name: {}", text(&source.name))?;
+    if let Some(stream) = &source.stream {
+        writeln!(f, "    stream: {}", text(stream.text()))?;
+    }
     writeln!(f, "    paths:")?;
     for path in &source.paths {
         writeln!(f, "      - {}", text(path))?;
@@ -107,16 +112,46 @@ fn write_multiline(f: &mut fmt::Formatter<'_>, multiline: Option<&MultilineConfi
 fn write_kinesis(f: &mut fmt::Formatter<'_>, kinesis: &KinesisConfig) -> fmt::Result {
     writeln!(f, "kinesis:")?;
     writeln!(f, "  stream: {}", text(&kinesis.stream))?;
+    writeln!(f, "  stream_arn: {}", optional(kinesis.stream_arn.as_deref()))?;
     writeln!(f, "  region: {}", optional(kinesis.region.as_deref()))?;
     writeln!(f, "  endpoint: {}", optional(kinesis.endpoint.as_deref().map(mask_url).as_deref()))?;
     writeln!(f, "  ca_file: {}", optional(kinesis.ca_file.as_ref().map(|path| path.to_string_lossy()).as_deref()))?;
+    write_assume_role(f, kinesis.assume_role.as_ref())?;
     writeln!(f, "  format: {}", word(&kinesis.format))?;
-    writeln!(f, "  partition_key: {}", word(&kinesis.partition_key))?;
+    let partition_key = match &kinesis.partition_key {
+        PartitionKey::Random => "random",
+        PartitionKey::Source => "source",
+        PartitionKey::Template(template) => template.text(),
+    };
+    writeln!(f, "  partition_key: {}", text(partition_key))?;
+    let explicit_hash_key = kinesis.explicit_hash_key.as_deref().map(Template::text);
+    writeln!(f, "  explicit_hash_key: {}", optional(explicit_hash_key))?;
+    writeln!(f, "  delimiter: {}", json(&kinesis.delimiter))?;
+    writeln!(f, "  compression: {}", word(&kinesis.compression))?;
     writeln!(f, "  max_in_flight_requests: {}", kinesis.max_in_flight_requests)?;
+    writeln!(f, "  max_streams: {}", kinesis.max_streams)?;
+    writeln!(f, "  hot_key_share: {}", kinesis.hot_key_share)?;
     writeln!(f, "  request_timeout: {}", Time(kinesis.request_timeout))?;
+    write_aggregate(f, &kinesis.aggregate)
+}
+
+fn write_assume_role(f: &mut fmt::Formatter<'_>, role: Option<&AssumeRole>) -> fmt::Result {
+    let Some(role) = role else { return writeln!(f, "  assume_role: null") };
+    writeln!(f, "  assume_role:")?;
+    writeln!(f, "    arn: {}", text(&role.arn))?;
+    writeln!(f, "    external_id: {}", optional(role.external_id.as_deref()))?;
+    writeln!(f, "    session_name: {}", text(&role.session_name))
+}
+
+fn write_aggregate(f: &mut fmt::Formatter<'_>, aggregate: &AggregateConfig) -> fmt::Result {
     writeln!(f, "  aggregate:")?;
-    writeln!(f, "    target_bytes: {}", shown_size(kinesis.aggregate.target_bytes))?;
-    writeln!(f, "    max_age: {}", Time(kinesis.aggregate.max_age))
+    writeln!(f, "    target_bytes: {}", shown_size(aggregate.target_bytes))?;
+    match aggregate.max_bytes {
+        Some(bytes) => writeln!(f, "    max_bytes: {}", shown_size(bytes))?,
+        None => writeln!(f, "    max_bytes: null")?,
+    }
+    writeln!(f, "    max_records: {}", aggregate.max_records)?;
+    writeln!(f, "    max_age: {}", Time(aggregate.max_age))
 }
 
 /// A word of an enumeration.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -38,6 +38,12 @@ pub(super) const MAX_LINE_BYTES: Range<Size> = Range { min: Size(KIB), default: 
 
 /// Bytes of an aggregate. The default is two of the 25 KiB units that `PutRecords` is billed in, and what the KPL packs to.
 pub(super) const TARGET_BYTES: Range<Size> = Range { min: Size(KIB), default: Size(50 * KIB), max: Size(10 * MIB) };
+
+/// Bytes to which an aggregate may grow, where that is set at all. The example is the record limit of a stream that nobody changed.
+pub(super) const MAX_BYTES: Range<Size> = Range { min: Size(KIB), default: Size(MIB), max: Size(10 * MIB) };
+
+/// Events of an aggregate; zero is without end. In ten mebibytes there is no room for a million.
+pub(super) const MAX_RECORDS: Range<u64> = Range { min: 0, default: 0, max: 1_000_000 };
 
 /// How long an event waits for company. The default is the KPL's `RecordMaxBufferedTime`.
 pub(super) const MAX_AGE: Range<Time> = Range { min: millis(0), default: millis(100), max: secs(60) };
@@ -77,8 +83,21 @@ pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: 
 /// Requests under way. Four full ones of the default aggregates keep several shards busy over any usual round trip.
 pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 4, max: 64 };
 
-/// Characters of a stream's name: the service's own limit.
-pub(super) const MAX_STREAM_CHARS: usize = 128;
+/// Streams. Each has a sender with requests of its own; the default is as many teams as share a node's logs, and more than the largest come from a
+/// field that is no team.
+pub(super) const MAX_STREAMS: Range<u64> = Range { min: 1, default: 16, max: 256 };
+
+/// The part of a shard's bytes that one key has. With half of a shard, one more such key fills it.
+pub(super) const HOT_KEY_SHARE: Range<Share> = Range { min: Share(0.0), default: Share(0.5), max: Share(1.0) };
+
+/// What each event ends with: what Firehose writes to S3 is then one event a line.
+pub(super) const DELIMITER: &str = "\n";
+
+/// Bytes of it, which every event has to have room for.
+pub(super) const MAX_DELIMITER_BYTES: usize = 16;
+
+/// What the session of an assumed role is called.
+pub(super) const SESSION_NAME: &str = "kinetail";
 
 /// Characters of a source's name, which is a label of every metric about it.
 pub(super) const MAX_SOURCE_NAME_CHARS: usize = 128;
@@ -112,13 +131,37 @@ pub(super) const ON_PARSE_ERROR: OnParseError = OnParseError::Keep;
 pub(super) const FORMAT: Format = Format::Kpl;
 
 /// How records are spread: evenly.
-pub(super) const PARTITION_KEY: PartitionKey = PartitionKey::Random;
+pub(super) const PARTITION_KEY: &str = "random";
 
 /// The level of the agent's own log: what an operator acts on, and how it started and stopped.
 pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
 
 /// The look of the agent's own log: it is read with `kubectl logs` first.
 pub(super) const LOG_FORMAT: LogFormat = LogFormat::Text;
+
+/// A part of a whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share(pub(super) f64);
+
+impl Eq for Share {}
+
+impl PartialOrd for Share {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Share {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
 
 const fn millis(millis: u64) -> Time {
     Time(Duration::from_millis(millis))
@@ -177,6 +220,15 @@ impl Quantity for Time {
 
     fn hint(text: &str) -> String {
         if text.parse::<u64>().is_ok() { format!(" (did you mean \"{text}s\"?)") } else { String::new() }
+    }
+}
+
+impl Quantity for Share {
+    const NOUN: &'static str = "a number";
+
+    fn parse(text: &str) -> Option<Self> {
+        // Adding zero makes one of minus zero, which is less than it.
+        text.parse().ok().filter(|share: &f64| share.is_finite()).map(|share| Self(share + 0.0))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits;
-use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, PartitionKey, StartAt};
+use super::{Compression, Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, StartAt};
 
 /// The settings of kinetail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -55,6 +55,10 @@ pub(super) struct RawSource {
         "default" = limits::SOURCE_NAME, "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
     ))]
     pub(super) name: Option<String>,
+    /// The stream that its events go to: a name, or a template over their fields, such as `logs-{team}`. What names no stream, or one
+    /// beyond `kinesis.max_streams`, goes to `kinesis.stream` and is counted; that is the default too.
+    #[schemars(extend("x-allowed" = "a stream's name, or a template of one, such as logs-{team}"))]
+    pub(super) stream: Option<String>,
     /// The files, as globs of absolute paths; as a variable or flag separated by commas, and for the only source. Required.
     /// (Fluent Bit: `Path`; Vector: `include`.)
     #[schemars(extend(
@@ -209,6 +213,12 @@ pub(super) struct RawKinesis {
         "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
     ))]
     pub(super) stream: Option<String>,
+    /// The stream's ARN in place of its name, for one in another account; name and region are in it. Streams of sources are
+    /// then in that account too.
+    #[schemars(extend(
+        "x-env" = "KINETAIL_STREAM_ARN", "x-allowed" = "the ARN of a stream, such as arn:aws:kinesis:eu-west-1:111122223333:stream/logs"
+    ))]
+    pub(super) stream_arn: Option<String>,
     /// The stream's region, such as `eu-west-1`; by default the variable `AWS_REGION`, and then what the AWS SDK finds.
     #[schemars(extend("x-env" = "KINETAIL_REGION", "x-flag" = "region", "x-allowed" = "a region, such as eu-west-1"))]
     pub(super) region: Option<String>,
@@ -222,15 +232,33 @@ pub(super) struct RawKinesis {
     /// (Fluent Bit: `tls.ca_file`; Vector: `tls.ca_file`.)
     #[schemars(extend("x-env" = "KINETAIL_CA_FILE", "x-allowed" = "an absolute path"))]
     pub(super) ca_file: Option<String>,
-    /// What a Kinesis record holds: `kpl` the KPL's aggregates, `lines` events with a newline after each, `single` one event.
+    /// The role that is assumed to send, such as one of the stream's account.
+    pub(super) assume_role: Option<RawAssumeRole>,
+    /// What a Kinesis record holds: `kpl` the KPL's aggregates, `lines` events one after the other, a newline after each, `single` one event.
     #[schemars(extend("default" = limits::FORMAT, "x-env" = "KINETAIL_FORMAT", "x-flag" = "format"))]
     pub(super) format: Option<Format>,
-    /// How records are spread over shards: `random` evenly, `source` so that a file's events stay in order. (Vector:
-    /// `partition_key_field`.)
+    /// How records are spread over shards: `random` evenly, `source` so that a file's events stay in order, or a template over an event's
+    /// fields, such as `{user_id}` or `{kubernetes.namespace}/{app|'none'}`, so that events of one key do. (Vector: `partition_key_field`.)
     #[schemars(extend(
-        "default" = limits::PARTITION_KEY, "x-env" = "KINETAIL_PARTITION_KEY", "x-flag" = "partition-key"
+        "default" = limits::PARTITION_KEY, "x-env" = "KINETAIL_PARTITION_KEY", "x-flag" = "partition-key",
+        "x-allowed" = "the words random and source, or a template, such as \"{user_id}\""
     ))]
-    pub(super) partition_key: Option<PartitionKey>,
+    pub(super) partition_key: Option<String>,
+    /// The hash key that says in place of the partition key's hash which shard an event goes to: a template, with a template for
+    /// `partition_key`. An event without the field goes by its key. (KPL: `explicitHashKey`.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_EXPLICIT_HASH_KEY", "x-allowed" = "a template, such as \"{hash_key}\""
+    ))]
+    pub(super) explicit_hash_key: Option<String>,
+    /// What each event ends with; by default a newline, so that what Firehose writes to S3 is one event a line.
+    #[schemars(extend(
+        "default" = limits::DELIMITER, "x-allowed" = format!("text of up to {} bytes", limits::MAX_DELIMITER_BYTES)
+    ))]
+    pub(super) delimiter: Option<String>,
+    /// How records are compressed: with `format: lines` each as a whole, by `gzip` or `zstd`; with `kpl` each event in it, by `zstd`.
+    /// (Vector: `compression`.)
+    #[schemars(extend("default" = Compression::None, "x-env" = "KINETAIL_COMPRESSION"))]
+    pub(super) compression: Option<Compression>,
     /// `PutRecords` requests under way at once. A whole number. (Vector: `request.concurrency`; KPL: `MaxConnections`.)
     #[schemars(
         with = "Option<u64>",
@@ -240,6 +268,19 @@ pub(super) struct RawKinesis {
         )
     )]
     pub(super) max_in_flight_requests: Option<Amount>,
+    /// How many streams events may go to, `kinesis.stream` among them. A whole number.
+    #[schemars(
+        with = "Option<u64>",
+        extend("default" = limits::MAX_STREAMS.default, "x-allowed" = limits::MAX_STREAMS.allowed())
+    )]
+    pub(super) max_streams: Option<Amount>,
+    /// The part of a shard's bytes above which a single partition key is warned about, since no reshard helps against that; `0` never
+    /// warns. A number.
+    #[schemars(
+        with = "Option<f64>",
+        extend("default" = limits::HOT_KEY_SHARE.default.0, "x-allowed" = limits::HOT_KEY_SHARE.allowed())
+    )]
+    pub(super) hot_key_share: Option<Amount>,
     /// How long a request may take before it counts as failed and is sent again. A time. (Vector: `request.timeout_secs`;
     /// KPL: `RequestTimeout`.)
     #[schemars(extend(
@@ -248,6 +289,27 @@ pub(super) struct RawKinesis {
     pub(super) request_timeout: Option<Amount>,
     /// When an aggregate is closed and sent.
     pub(super) aggregate: Option<RawAggregate>,
+}
+
+/// The role that is assumed to send.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAssumeRole {
+    /// The role's ARN. Required in `assume_role`. (Fluent Bit: `role_arn`; Vector: `auth.assume_role`.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_ROLE_ARN", "x-allowed" = "the ARN of a role, such as arn:aws:iam::111122223333:role/logs"
+    ))]
+    pub(super) arn: Option<String>,
+    /// The external id that the role's trust policy asks for. (Fluent Bit: `external_id`; Vector: `auth.external_id`.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_EXTERNAL_ID", "x-allowed" = "2 to 1224 letters, digits, and any of _=,.@:/+-"
+    ))]
+    pub(super) external_id: Option<String>,
+    /// What the session is called in the role's account and its logs.
+    #[schemars(extend(
+        "default" = limits::SESSION_NAME, "x-allowed" = "2 to 64 letters, digits, and any of _=,.@-"
+    ))]
+    pub(super) session_name: Option<String>,
 }
 
 /// When an aggregate is closed and sent.
@@ -259,6 +321,16 @@ pub(super) struct RawAggregate {
         "default" = limits::TARGET_BYTES.default.to_string(), "x-allowed" = limits::TARGET_BYTES.allowed()
     ))]
     pub(super) target_bytes: Option<Amount>,
+    /// The size, with the partition key, to which it may grow while others of its key are under way; by default the stream's record
+    /// limit. A size, at least `target_bytes`.
+    #[schemars(extend("x-allowed" = limits::MAX_BYTES.allowed()))]
+    pub(super) max_bytes: Option<Amount>,
+    /// How many events it has at most; `0` is without end. A whole number. (KPL: `AggregationMaxCount`.)
+    #[schemars(
+        with = "Option<u64>",
+        extend("default" = limits::MAX_RECORDS.default, "x-allowed" = limits::MAX_RECORDS.allowed())
+    )]
+    pub(super) max_records: Option<Amount>,
     /// The longest an event waits for others to fill its aggregate. A time. (KPL: `RecordMaxBufferedTime`; Fluent Bit:
     /// `Flush`; Vector: `batch.timeout_secs`.)
     #[schemars(extend(

@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::limits::{self, Quantity, Range, Size};
-use super::mask::{mask_url, quoted};
+use super::mask::quoted;
 use super::problem::{Place, Problem, did_you_mean, listed};
-use super::raw::{
-    Amount, RawAdd, RawAdmin, RawAggregate, RawCheckpoint, RawConfig, RawKinesis, RawLog, RawShutdown, RawSource,
-};
+use super::raw::{Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawLog, RawShutdown, RawSource};
 use super::walk::Walked;
 use super::{
-    AddFields, AdminConfig, AggregateConfig, CheckpointConfig, Config, Demand, Encoding, KinesisConfig, LogConfig,
-    ShutdownConfig, SourceConfig,
+    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, LogConfig, ShutdownConfig, SourceConfig,
 };
 
 /// The configuration; it is only good if no problem was added.
@@ -30,6 +27,7 @@ pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: 
         log: log(&raw.log.unwrap_or_default()),
     };
     resolver.relations(&config);
+    resolver.streams(&config.sources, &config.kinesis);
     config
 }
 
@@ -38,7 +36,7 @@ fn log(raw: &RawLog) -> LogConfig {
 }
 
 pub(super) struct Resolver<'a> {
-    places: BTreeMap<String, Place>,
+    pub(super) places: BTreeMap<String, Place>,
     bad: BTreeSet<String>,
     demand: Demand,
     problems: &'a mut Vec<Problem>,
@@ -66,7 +64,7 @@ impl Resolver<'_> {
     }
 
     /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
-    fn missing(&mut self, path: &str, help: &str) {
+    pub(super) fn missing(&mut self, path: &str, help: &str) {
         if self.demand == Demand::Partial || self.is_bad(path) {
             return;
         }
@@ -104,7 +102,7 @@ impl Resolver<'_> {
         range.default
     }
 
-    fn size(&mut self, path: &str, raw: Option<Amount>, range: &Range<Size>) -> usize {
+    pub(super) fn size(&mut self, path: &str, raw: Option<Amount>, range: &Range<Size>) -> usize {
         let size = self.amount(path, raw, range);
         usize::try_from(size.0).unwrap_or_else(|_| {
             self.report(path, format!("{size} is more than this machine can address"));
@@ -112,7 +110,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn directory(&mut self, path: &str, value: &str) -> PathBuf {
+    pub(super) fn directory(&mut self, path: &str, value: &str) -> PathBuf {
         if value.is_empty() {
             self.report(path, "is empty; allowed: an absolute path".to_owned());
         } else if !Path::new(value).is_absolute() {
@@ -167,6 +165,7 @@ impl Resolver<'_> {
     }
 
     fn source(&mut self, path: &str, raw: RawSource, name: String) -> SourceConfig {
+        let stream = self.source_stream(path, &raw);
         let paths = raw.paths.unwrap_or_default();
         let paths_path = format!("{path}.paths");
         if paths.is_empty() {
@@ -182,6 +181,7 @@ impl Resolver<'_> {
         let deleted = raw.deleted.unwrap_or_default();
         SourceConfig {
             name,
+            stream,
             paths,
             exclude,
             oldest_first: raw.oldest_first.unwrap_or(false),
@@ -299,70 +299,6 @@ impl Resolver<'_> {
         add
     }
 
-    fn kinesis(&mut self, raw: RawKinesis) -> KinesisConfig {
-        let stream = raw.stream.unwrap_or_default();
-        if stream.is_empty() {
-            self.missing("kinesis.stream", "name the stream: in the document, with KINETAIL_STREAM or with --stream");
-        } else if let Some(problem) = name_problem(&stream, limits::MAX_STREAM_CHARS) {
-            let hint = match stream.rsplit_once(":stream/") {
-                Some((_, name)) => format!(" (of an ARN, only the name: \"{name}\")"),
-                None => String::new(),
-            };
-            self.report("kinesis.stream", problem + &hint);
-        }
-        if let Some(region) = &raw.region {
-            self.region(region);
-        }
-        if let Some(endpoint) = &raw.endpoint {
-            self.endpoint(endpoint);
-        }
-        let ca_file = raw.ca_file.map(|path| self.directory("kinesis.ca_file", &path));
-        let in_flight = "kinesis.max_in_flight_requests";
-        let requests = self.amount(in_flight, raw.max_in_flight_requests, &limits::MAX_IN_FLIGHT_REQUESTS);
-        KinesisConfig {
-            stream,
-            region: raw.region,
-            endpoint: raw.endpoint,
-            ca_file,
-            format: raw.format.unwrap_or(limits::FORMAT),
-            partition_key: raw.partition_key.unwrap_or(limits::PARTITION_KEY),
-            aggregate: self.aggregate(raw.aggregate.unwrap_or_default()),
-            max_in_flight_requests: usize::try_from(requests).expect("the range ends at 64"),
-            request_timeout: self.amount("kinesis.request_timeout", raw.request_timeout, &limits::REQUEST_TIMEOUT).0,
-        }
-    }
-
-    fn region(&mut self, region: &str) {
-        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if region.is_empty() || !region.chars().all(is_name) {
-            let message = format!("{} is not a region; allowed: a region, such as eu-west-1", quoted(region));
-            self.report("kinesis.region", message);
-        }
-    }
-
-    fn endpoint(&mut self, endpoint: &str) {
-        let reason = match endpoint.parse::<hyper::Uri>() {
-            Err(error) => format!("it is not a URL ({error})"),
-            Ok(uri) if !matches!(uri.scheme_str(), Some("http" | "https")) => {
-                "it has no http:// or https://".to_owned()
-            }
-            Ok(uri) if uri.host().is_none_or(str::is_empty) => "it has no host".to_owned(),
-            Ok(uri) if uri.query().is_some() || endpoint.contains('#') => "it has a query or fragment".to_owned(),
-            Ok(uri) if has_wrong_port(&uri) => "its port is not a number up to 65535".to_owned(),
-            Ok(_) => return,
-        };
-        let shown = quoted(&mask_url(endpoint));
-        let allowed = "an http or https URL, such as https://kinesis.example.com:4567";
-        self.report("kinesis.endpoint", format!("{shown} is not an endpoint: {reason}; allowed: {allowed}"));
-    }
-
-    fn aggregate(&mut self, raw: RawAggregate) -> AggregateConfig {
-        AggregateConfig {
-            target_bytes: self.size("kinesis.aggregate.target_bytes", raw.target_bytes, &limits::TARGET_BYTES),
-            max_age: self.amount("kinesis.aggregate.max_age", raw.max_age, &limits::MAX_AGE).0,
-        }
-    }
-
     fn checkpoint(&mut self, raw: RawCheckpoint) -> CheckpointConfig {
         let path = "checkpoint.expire_after";
         CheckpointConfig { expire_after: self.amount(path, raw.expire_after, &limits::EXPIRE_AFTER).0 }
@@ -402,7 +338,9 @@ impl Resolver<'_> {
         let lines = config.sources.iter().enumerate();
         let mut parts: Vec<(String, usize)> =
             lines.map(|(index, source)| (format!("sources[{index}].max_line_bytes"), source.max_line_bytes)).collect();
-        parts.push(("kinesis.aggregate.target_bytes".to_owned(), config.kinesis.aggregate.target_bytes));
+        let aggregate = &config.kinesis.aggregate;
+        parts.push(("kinesis.aggregate.target_bytes".to_owned(), aggregate.target_bytes));
+        parts.extend(aggregate.max_bytes.map(|bytes| ("kinesis.aggregate.max_bytes".to_owned(), bytes)));
         for (path, bytes) in parts {
             if bytes <= config.memory_limit || self.is_bad(&path) || self.is_bad("memory_limit") {
                 continue;
@@ -419,21 +357,13 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether something stands after the host that is no port.
-fn has_wrong_port(uri: &hyper::Uri) -> bool {
-    let Some(authority) = uri.authority() else { return false };
-    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
-    let after_host = place.strip_prefix(authority.host()).unwrap_or_default();
-    !after_host.is_empty() && authority.port_u16().is_none()
-}
-
 /// A size of the checked configuration, for people.
 pub(super) fn shown_size(bytes: usize) -> Size {
     Size(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 /// What is wrong with a name of a stream or source.
-fn name_problem(name: &str, max_chars: usize) -> Option<String> {
+pub(super) fn name_problem(name: &str, max_chars: usize) -> Option<String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let chars = name.chars().count();
     let allowed = format!("1 to {max_chars} letters, digits, \"_\", \".\" and \"-\"");

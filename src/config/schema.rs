@@ -56,7 +56,8 @@ fn collect(root: &Value, schema: &Value, path: &str, found: &mut Vec<Setting>) {
 fn setting(path: String, declared: &Value, resolved: &Value) -> Setting {
     let text = |key: &str| declared.get(key).and_then(Value::as_str).map(str::to_owned);
     let default = declared.get("default").map(|value| match value {
-        Value::String(text) => text.clone(),
+        // A line's end would end a row of a table.
+        Value::String(text) if !text.contains(char::is_control) => text.clone(),
         other => other.to_string(),
     });
     let doc = text("description").unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");

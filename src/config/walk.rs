@@ -186,6 +186,13 @@ fn mismatch(node: &Node, allowed: &str, schema: &Value) -> String {
             "no" | "off" | "n" | "0" | "false" => " (did you mean false?)".to_owned(),
             _ => String::new(),
         },
+        // What a template looks like without quotes.
+        Kind::Map(entries) if takes_text => match &entries[..] {
+            [Entry { key, value: Node { kind: Kind::Null, .. }, .. }] => {
+                format!(" (to make it text, quote it: \"{{{key}}}\")")
+            }
+            _ => String::new(),
+        },
         Kind::Text(_) if matches!(shape(schema), Shape::List(_)) => format!(" (as a list: [{node}])"),
         _ => String::new(),
     };

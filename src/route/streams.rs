@@ -35,6 +35,13 @@ pub struct Streams {
     limit: usize,
 }
 
+impl Default for Streams {
+    /// One stream, whatever it is called.
+    fn default() -> Self {
+        Self::new("", 1)
+    }
+}
+
 impl Streams {
     /// The default stream alone, and how many there may be, with it.
     pub fn new(default: &str, limit: usize) -> Self {

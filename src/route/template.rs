@@ -132,6 +132,14 @@ impl Template {
         &self.text
     }
 
+    /// The text between the braces' pairs.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(text.as_str()),
+            Piece::First(_) => None,
+        })
+    }
+
     /// The pieces, with the names of fields as this turns them.
     pub(super) fn pieces<F>(&self, mut field: impl FnMut(&str) -> F) -> Vec<Piece<F>> {
         let mut choice = |choice: &Choice<String>| match choice {

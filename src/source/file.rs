@@ -22,6 +22,7 @@ use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
 use crate::parse::Added;
+use crate::route::Router;
 
 /// A configured source, ready to open files.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct Group {
     pub oldest_first: bool,
     /// How long a deleted file is held for what is unread of it.
     pub deleted_max_wait: Duration,
+    /// Where events go by their own words.
+    pub router: Arc<Router>,
     add: config::AddFields,
     host: String,
 }
@@ -71,9 +74,16 @@ impl Group {
             rotate_wait: config.rotate_wait,
             oldest_first: config.oldest_first,
             deleted_max_wait: config.deleted_max_wait,
+            router: Arc::default(),
             add: config.add.clone(),
             host: host.to_owned(),
         }
+    }
+
+    /// The group with a router, without which all events have their source's key and the stream of all.
+    #[must_use]
+    pub fn with_router(self, router: Router) -> Self {
+        Self { router: Arc::new(router), ..self }
     }
 
     /// Whether a glob names this path.

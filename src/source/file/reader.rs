@@ -29,6 +29,7 @@ use crate::config::Format;
 use crate::event::{Batch, Span};
 use crate::kinesis::{Spare, Status};
 use crate::metrics::Metrics;
+use crate::route::Streams;
 
 /// How often the globs are run, whatever the watches say ...
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -146,6 +147,8 @@ pub struct Reader {
     behind_since: BTreeMap<usize, Instant>,
     /// Told to stop: whatever is not read by now is for the next run.
     stopping: bool,
+    /// The streams that events name.
+    streams: Streams,
     /// Buffers of a read that brought no line.
     spare: Option<Spare>,
     rng: fastrand::Rng,
@@ -197,6 +200,7 @@ impl Reader {
             left: Vec::new(),
             leaving: [Vec::new(), Vec::new()],
             behind_since: BTreeMap::new(),
+            streams: Streams::default(),
             stopping: false,
             spare: None,
             rng: fastrand::Rng::new(),
@@ -208,6 +212,12 @@ impl Reader {
     pub fn with_expiry(mut self, expire_after: Duration) -> Self {
         self.known.set_expiry(expire_after);
         self
+    }
+
+    /// Numbers the streams that events name as this does, which knows those that the groups' routers were made with.
+    #[must_use]
+    pub fn with_streams(self, streams: Streams) -> Self {
+        Self { streams, ..self }
     }
 
     /// Reads until it is told to stop, then to the end of every file, then waits for the last spans to be settled.

@@ -277,7 +277,7 @@ impl Reader {
 
     /// Hands a batch over, for which there was room before it was made: nobody else sends.
     fn send(
-        &self,
+        &mut self,
         ch: &Channels,
         (id, chunk): (SourceId, Vec<u8>),
         lines: Lines,
@@ -288,7 +288,7 @@ impl Reader {
         let group = &self.groups[generation.group];
         let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
         permit.resize(batch_memory(self.format, &generation.partition_key, &lines.events) + rejected);
-        let batch = Batch {
+        let mut batch = Batch {
             source: id,
             source_name: Arc::clone(&group.name),
             parser: group.parser(),
@@ -307,6 +307,8 @@ impl Reader {
             read_at: Instant::now(),
             permit,
         };
+        group.router.route(&mut batch, &generation.lane_path.to_string_lossy(), &mut self.streams);
+        batch.permit.resize(batch.permit.bytes() + batch.routes.memory());
         // An end of the sender is the end of the reader too, at its next turn.
         ch.batches.try_send(batch).ok();
     }
