@@ -4,6 +4,7 @@
 //! signature needs, so that it copies no payload: its own serializer would encode, grow and copy each of them on every attempt.
 
 mod body;
+mod credentials;
 mod describe;
 
 use std::future::Future;
@@ -18,15 +19,17 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{Credentials, SharedHttpClient};
+use aws_sdk_kinesis::config::{Credentials, IdentityCache, SharedHttpClient};
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use bytes::Bytes;
 
 use crate::config::KinesisConfig;
-use crate::kinesis::verdict::Origin;
+use crate::kinesis::verdict::{self, Origin};
 use body::PreparedBody;
+pub use credentials::AssumeRole;
+use credentials::{Keeper, RoleRefused, Source};
 pub use describe::{Asked, DescribeStream, OpenShard, StreamInfo};
 
 /// How long setting up a connection may take. The KPL gives it 6 s; a refused or unroutable endpoint should show sooner than a slow request.
@@ -82,6 +85,8 @@ pub trait PutRecords {
 #[derive(Debug, Clone)]
 pub struct Aws {
     client: Client,
+    /// What has to hear of credentials that were refused.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// Why no client could be made.
@@ -110,20 +115,24 @@ pub enum Error {
 impl Aws {
     /// A client for the configured endpoint, with credentials from the SDK's own chain.
     pub async fn new(config: &KinesisConfig) -> Result<Self, Error> {
-        let http = http_client(config)?;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(region) = &config.region {
-            loader = loader.region(aws_config::Region::new(region.clone()));
-        }
-        let mut service = aws_sdk_kinesis::config::Builder::from(&loader.load().await);
+        Self::with_role(config, None).await
+    }
+
+    /// The same under a role that is assumed with those credentials.
+    pub async fn with_role(config: &KinesisConfig, role: Option<AssumeRole>) -> Result<Self, Error> {
+        let region = config.region.clone().map(aws_config::Region::new);
+        let mut source = Source { http: http_client(config)?, region, role };
+        let found = source.look().await;
+        // The region is looked for once; the credentials again and again.
+        source.region = found.region().cloned();
+        let keeper = Arc::new(Keeper::new(source));
+        let mut service = aws_sdk_kinesis::config::Builder::from(&found)
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(credentials::Shared(Arc::clone(&keeper)));
         if let Some(endpoint) = &config.endpoint {
             service = service.endpoint_url(endpoint);
         }
-        Ok(Self { client: Client::from_conf(service.build()) })
+        Ok(Self { client: Client::from_conf(service.build()), keeper: Some(keeper) })
     }
 
     /// A client with these credentials, which looks neither at the environment nor at the machine for anything else. Without a region in
@@ -142,7 +151,7 @@ impl Aws {
         if let Some(endpoint) = &config.endpoint {
             service = service.endpoint_url(endpoint);
         }
-        Ok(Self { client: Client::from_conf(service.build()) })
+        Ok(Self { client: Client::from_conf(service.build()), keeper: None })
     }
 
     /// The SDK's own client, for what the sender does not need.
@@ -192,10 +201,17 @@ impl PutRecords for Aws {
         let operation = self.client.put_records();
         let operation = if is_arn(stream) { operation.stream_arn(stream) } else { operation.stream_name(stream) };
         let operation = operation.customize().interceptor(PreparedBody(body::pieces(&request)));
+        let keeper = self.keeper.clone();
         Box::pin(async move {
             match operation.send().await {
                 Ok(output) => Ok(results(output)),
-                Err(error) => Err(request_error(&error)),
+                Err(error) => {
+                    let error = request_error(&error);
+                    if let Some(keeper) = keeper.filter(|_| verdict::on_credentials(&error.code)) {
+                        keeper.refused().await;
+                    }
+                    Err(error)
+                }
             }
         })
     }
@@ -231,23 +247,40 @@ where
         ),
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), Origin::Transport),
         SdkError::ConstructionFailure(_) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
-        other if caused_by_credentials(other) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
-        _ => ("ConnectionFailed".to_owned(), Origin::Transport),
+        other => match credentials_error(other) {
+            Some(code) => (code.to_owned(), Origin::Credentials),
+            None => ("ConnectionFailed".to_owned(), Origin::Transport),
+        },
     };
     let message = match error {
         SdkError::ServiceError(e) => e.err().message().unwrap_or_default().to_owned(),
-        other => DisplayErrorContext(other).to_string(),
+        other => match cause::<RoleRefused>(other) {
+            Some(refused) => refused.to_string(),
+            None => DisplayErrorContext(other).to_string(),
+        },
     };
     RequestError { code, message, origin }
 }
 
-fn caused_by_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Our name for what is wrong with the credentials, if that is why nothing was sent.
+fn credentials_error(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if cause::<RoleRefused>(error).is_some() {
+        return Some("AssumeRoleFailed");
+    }
+    cause::<CredentialsError>(error).map(|error| match error {
+        CredentialsError::CredentialsNotLoaded(_) => "CredentialsNotFound",
+        _ => "CredentialsFailed",
+    })
+}
+
+/// The first cause of this kind.
+fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<CredentialsError>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }
-    false
+    None
 }

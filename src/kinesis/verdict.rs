@@ -102,6 +102,24 @@ fn on_code(code: &str) -> Option<Verdict> {
     })
 }
 
+/// Whether the service minds the credentials: others may be at hand by now.
+pub fn on_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException"
+    )
+}
+
 /// What somebody has to do about a hold: the sentence that goes into the log and on `/status`.
 pub fn way_out(code: &str) -> &'static str {
     match code {
@@ -114,6 +132,12 @@ pub fn way_out(code: &str) -> &'static str {
         }
         "CredentialsNotFound" => {
             "no AWS credentials were found: give the pod or task a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
+        "CredentialsFailed" => {
+            "the source of AWS credentials fails: see what it says; it is asked again until it answers"
+        }
+        "AssumeRoleFailed" => {
+            "the role in kinesis.assume_role cannot be assumed: name the role that this process runs under in its trust policy (with the external id, if there is one), and grant that role sts:AssumeRole"
         }
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "the credentials have expired, or this machine's clock is wrong: renew them, or set the clock"
@@ -180,9 +204,19 @@ mod tests {
             ("SomethingNew", s(500), Verdict::Failed),
             ("Timeout", Origin::Transport, Verdict::Failed),
             ("CredentialsNotFound", Origin::Credentials, Verdict::Hold),
+            ("AssumeRoleFailed", Origin::Credentials, Verdict::Hold),
         ] {
             assert_eq!(on_request(code, origin), want, "{code} {origin:?}");
         }
+    }
+
+    #[test]
+    fn what_the_credentials_are_to_blame_for_waits_for_others() {
+        for code in ["ExpiredTokenException", "UnrecognizedClientException", "SignatureDoesNotMatch"] {
+            assert!(on_credentials(code));
+            assert_eq!(on_request(code, Origin::Service(400)), Verdict::Hold, "{code}");
+        }
+        assert!(!on_credentials("AccessDeniedException"), "others would be of the same role");
     }
 
     #[test]
