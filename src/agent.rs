@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admin::{self, Admin, View};
@@ -17,10 +17,11 @@ use crate::budget::Budget;
 use crate::checkpoint::{self, Entry, Found, StateDir};
 use crate::config::{Config, Format, SourceConfig};
 use crate::deadletter::DeadLetters;
+use crate::deliver::{self, Delivery};
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
-use crate::kinesis::facts::{DEFAULT_RECORD_LIMIT, Facts, Follow};
-use crate::kinesis::{self, Sender, SenderConfig, Status};
+use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
+use crate::kinesis::{SenderConfig, Statuses};
 use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
 use crate::source::file::Group;
@@ -132,10 +133,8 @@ impl Agent {
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
         let (checkpoint_tx, checkpoints) = mpsc::channel(1);
         let (stop_tx, stop_rx) = watch::channel(false);
-        let (status, status_rx) = watch::channel(Status::default());
+        let (status, status_rx) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
-        let (facts_tx, facts) = watch::channel(Facts::default());
-        let resharded = Arc::new(Notify::new());
 
         let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
         spawn_reader(
@@ -147,36 +146,27 @@ impl Agent {
                 checkpoints: checkpoint_tx,
                 stop: stop_rx,
                 sender: status_rx.clone(),
-                record_limit: record_limit.clone(),
+                record_limit,
             },
         )?;
 
-        let pool = budget.try_reserve(0).expect("nothing always fits");
-        let dead_letters = DeadLetters::new(state.path());
-        let sender = Sender::new(
-            aws.clone(),
-            sender_config(&config, delivered_before),
-            pool,
-            dead_letters,
-            Arc::clone(&metrics),
-        );
-        let follow = Follow {
-            stream: config.kinesis.stream.as_str().into(),
-            facts: facts_tx,
-            record_limit: limit_tx,
-            resharded: Arc::clone(&resharded),
+        let delivery = Delivery {
+            client: aws,
+            config: sender_config(&config, delivered_before),
+            budget: Arc::clone(&budget),
+            dead_letters: DeadLetters::new(state.path()),
+            metrics: Arc::clone(&metrics),
         };
-        let channels = kinesis::Channels { batches, settled, spare, status, record_limit, facts, resharded };
+        let channels = deliver::Channels { batches, settled, spare, status, record_limit: limit_tx };
         let view = View::new(&config, Arc::clone(&metrics), budget, status_rx);
         let drained = {
             let stopping = stop_tx.clone();
-            let sending = sender.run(channels);
+            let sending = delivery.run(channels);
             let ended = until_stopped(stop, &stopping, config.shutdown.timeout);
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
-                () = follow.run(&aws) => unreachable!("a stream is followed for ever"),
             }
         };
         // The sender is gone, and with it the channel that the reader waits for.
@@ -222,14 +212,19 @@ fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
     let max_age = if kinesis.format == Format::Single { Duration::ZERO } else { kinesis.aggregate.max_age };
     SenderConfig {
         stream: kinesis.stream.as_str().into(),
+        arn: kinesis.stream_arn.as_deref().map(Into::into),
         packing: Packing {
             format: kinesis.format,
             target: kinesis.aggregate.target_bytes,
             max: DEFAULT_RECORD_LIMIT,
-            max_records: u32::MAX,
+            max_records: match u32::try_from(kinesis.aggregate.max_records) {
+                Ok(0) | Err(_) => u32::MAX,
+                Ok(count) => count,
+            },
             max_age,
-            delimiter: (*b"\n").into(),
+            delimiter: kinesis.delimiter.as_bytes().into(),
         },
+        max_bytes: kinesis.aggregate.max_bytes.unwrap_or(usize::MAX),
         partition_key: kinesis.partition_key.clone(),
         max_in_flight: kinesis.max_in_flight_requests,
         request_timeout: kinesis.request_timeout,

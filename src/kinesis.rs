@@ -61,8 +61,12 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 pub struct SenderConfig {
     /// The stream's name.
     pub stream: Arc<str>,
+    /// Its ARN, by which a stream of another account is asked for.
+    pub arn: Option<Arc<str>>,
     /// How events are packed.
     pub packing: Packing,
+    /// Bytes to which a record may grow while it has to wait.
+    pub max_bytes: usize,
     /// Whose order is kept.
     pub partition_key: PartitionKey,
     /// Requests under way at once.
@@ -86,6 +90,14 @@ pub struct Status {
     pub requests_in_flight: usize,
 }
 
+/// How the senders are doing, by stream.
+pub type Statuses = BTreeMap<Arc<str>, Status>;
+
+/// When the oldest event was read that has no sequence number yet, of all streams.
+pub fn oldest_unsent(statuses: &Statuses) -> Option<Instant> {
+    statuses.values().filter_map(|status| status.oldest_unsent).min()
+}
+
 /// Buffers of a batch that is packed, for the reader to use again.
 #[derive(Debug, Default)]
 pub struct Spare {
@@ -107,7 +119,7 @@ pub struct Channels {
     /// Buffers on their way back.
     pub spare: mpsc::Sender<Spare>,
     /// The sender's state, for others to look at.
-    pub status: watch::Sender<Status>,
+    pub status: watch::Sender<Statuses>,
     /// The stream's record limit, once it is known or when it changes.
     pub record_limit: watch::Receiver<usize>,
     /// What is known of the stream beside that.
@@ -235,7 +247,7 @@ impl<P: PutRecords> Sender<P> {
     }
 
     /// All that the time alone makes due.
-    fn step(&mut self, status: &watch::Sender<Status>, open: bool, now: Instant) {
+    fn step(&mut self, status: &watch::Sender<Statuses>, open: bool, now: Instant) {
         let due = if open {
             let (collector, pacer, shards) = (&self.collector, &self.pacer, &self.placement.shards);
             self.aggregator.close_due(now, |lane, key| goes(lane, key, (collector, pacer, shards), now))
@@ -329,7 +341,7 @@ impl<P: PutRecords> Sender<P> {
         due.chain(waiting).chain(status).min()
     }
 
-    fn publish(&mut self, status: &watch::Sender<Status>) {
+    fn publish(&mut self, status: &watch::Sender<Statuses>) {
         let flying = self.flights.values().flat_map(|f| &f.records);
         let waiting = self.collector.waiting().chain(flying).map(|r| r.oldest);
         let parked = self.parked.as_ref().map(|(batch, _)| batch.read_at);
@@ -337,7 +349,11 @@ impl<P: PutRecords> Sender<P> {
         let blocked = self.gate.blocked().cloned();
         self.shown_idle = blocked.is_none() && oldest_unsent.is_none() && self.flights.is_empty();
         self.show_rates();
-        status.send_replace(Status { blocked, oldest_unsent, requests_in_flight: self.flights.len() });
+        let shown = Status { blocked, oldest_unsent, requests_in_flight: self.flights.len() };
+        let stream = Arc::clone(&self.config.stream);
+        status.send_modify(|statuses| {
+            statuses.insert(stream, shown);
+        });
     }
 
     fn show_rates(&self) {
@@ -391,9 +407,17 @@ mod tests {
         let delimiter = (*b"\n").into();
         let packing = Packing { format, target: 50 * 1024, max: 1 << 20, max_records: u32::MAX, max_age, delimiter };
         let (max_in_flight, request_timeout) = (4, Duration::from_secs(10));
-        let (stream, delivered_before) = ("s".into(), false);
-        let config =
-            SenderConfig { stream, packing, partition_key, max_in_flight, request_timeout, delivered_before, seed: 1 };
+        let config = SenderConfig {
+            stream: "s".into(),
+            arn: None,
+            packing,
+            max_bytes: usize::MAX,
+            partition_key,
+            max_in_flight,
+            request_timeout,
+            delivered_before: false,
+            seed: 1,
+        };
         Sender::new(Takes, config, pool, DeadLetters::new(std::path::Path::new("/nowhere")), metrics)
     }
 
@@ -425,7 +449,7 @@ mod tests {
         let (batch_tx, batches) = mpsc::channel(1);
         let (settled, mut spans) = mpsc::channel(1);
         let (spare, _spares) = mpsc::channel(1);
-        let (status, seen) = watch::channel(Status::default());
+        let (status, seen) = watch::channel(Statuses::new());
         let (_limit, record_limit) = watch::channel(1 << 20);
         let sender = sender(budget.try_reserve(0).unwrap(), Arc::clone(&metrics));
         let (_facts, facts) = watch::channel(Facts { asked: true, ..Facts::default() });
@@ -436,9 +460,9 @@ mod tests {
             sleep(2 * STATUS_INTERVAL).await;
             batch_tx.send(batch(budget.try_reserve(1000).unwrap())).await.unwrap();
             assert_eq!(spans.recv().await.unwrap().len(), 1);
-            assert!(seen.borrow().oldest_unsent.is_some(), "it was seen while it was on its way");
+            assert!(oldest_unsent(&seen.borrow()).is_some(), "it was seen while it was on its way");
             sleep(2 * STATUS_INTERVAL).await;
-            let status = seen.borrow().clone();
+            let status = seen.borrow()["s"].clone();
             assert_eq!((status.oldest_unsent, status.requests_in_flight), (None, 0));
         };
         tokio::select! {

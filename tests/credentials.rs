@@ -24,8 +24,8 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use canned::{Asked, Canned, Reply};
 use harness::{Agent, Consumer, DEADLINE, Log, STREAM, Setup, Stand, assert_exact, http, until};
-use kinetail::config::{Config, Layers};
-use kinetail::kinesis::client::{AssumeRole, Aws};
+use kinetail::config::{AssumeRole, Config, KinesisConfig, Layers};
+use kinetail::kinesis::client::Aws;
 use kinetail::{agent, cli, clock};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -211,7 +211,8 @@ async fn an_agent_that_assumes_a_role() {
     kinetail::log::init(&config.log);
     let role =
         AssumeRole { arn: ROLE.to_owned(), external_id: Some("x-17".to_owned()), session_name: "kinetail".to_owned() };
-    let aws = Aws::with_role(&config.kinesis, Some(role)).await.unwrap();
+    let config = Config { kinesis: KinesisConfig { assume_role: Some(role), ..config.kinesis }, ..config };
+    let aws = Aws::new(&config.kinesis).await.unwrap();
     let mut signals = kinetail::signal::Signals::catch().unwrap();
     let agent = agent::Agent::start_with(config, aws).await.unwrap();
     agent.run(async { signals.next().await }).await.unwrap();

@@ -59,7 +59,16 @@ fn tune() {
         let o = run::run(&x, Mutant::None);
         println!(
             "{name:28} good {:.3} worst {:.3} deliv {:.4} thr {:.4} jain {:.3} least {:.2} p50 {:.2} p99 {:.2} rec/s {:.0} drain {:?} [{:.1} s]",
-            o.goodput, o.worst, o.delivered, o.throttled, o.jain, o.least, o.p50, o.p99, o.records, o.drain,
+            o.goodput,
+            o.worst,
+            o.delivered,
+            o.throttled,
+            o.jain,
+            o.least,
+            o.p50,
+            o.p99,
+            o.records,
+            o.drain,
             t.elapsed().as_secs_f64()
         );
     }

@@ -28,7 +28,6 @@ use bytes::Bytes;
 use crate::config::KinesisConfig;
 use crate::kinesis::verdict::{self, Origin};
 use body::PreparedBody;
-pub use credentials::AssumeRole;
 use credentials::{Keeper, RoleRefused, Source};
 pub use describe::{Asked, DescribeStream, OpenShard, StreamInfo};
 
@@ -113,13 +112,9 @@ pub enum Error {
 }
 
 impl Aws {
-    /// A client for the configured endpoint, with credentials from the SDK's own chain.
+    /// A client for the configured endpoint, with credentials from the SDK's own chain, or of the role that is assumed with them.
     pub async fn new(config: &KinesisConfig) -> Result<Self, Error> {
-        Self::with_role(config, None).await
-    }
-
-    /// The same under a role that is assumed with those credentials.
-    pub async fn with_role(config: &KinesisConfig, role: Option<AssumeRole>) -> Result<Self, Error> {
+        let role = config.assume_role.clone();
         let region = config.region.clone().map(aws_config::Region::new);
         let mut source = Source { http: http_client(config)?, region, role };
         let found = source.look().await;

@@ -157,7 +157,7 @@ impl<P: PutRecords> Sender<P> {
                     reason = "a rate is a few MiB a second"
                 )]
                 let grown = (rate * GROWN_SECONDS) as usize;
-                full = aggregator.is_full(lane, record, grown.max(target));
+                full = aggregator.is_full(lane, record, grown.min(config.max_bytes).max(target));
             }
         }
         let closed = if full { aggregator.close(lane) } else { None };

@@ -30,7 +30,7 @@ impl<P: PutRecords> Sender<P> {
             record.attempts += 1;
         }
         let request = Request {
-            stream: Arc::clone(&self.config.stream),
+            stream: Arc::clone(self.config.arn.as_ref().unwrap_or(&self.config.stream)),
             entries: records.iter().map(KinesisRecord::entry).collect(),
         };
         let id = self.next_flight;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use kinetail::budget::Budget;
 use kinetail::deadletter::{DeadLetters, FILE_NAME};
 use kinetail::kinesis::facts::Facts;
-use kinetail::kinesis::{self, Sender, SenderConfig, Status};
+use kinetail::kinesis::{self, Sender, SenderConfig, Statuses};
 use kinetail::metrics::Metrics;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -109,7 +109,7 @@ impl<'a> Simulation<'a> {
         let (spare, spare_rx) = mpsc::channel(BATCH_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
         let (stop_tx, stop) = watch::channel(false);
-        let (status, _status) = watch::channel(Status::default());
+        let (status, _status) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(self.limit());
         let dead_letters = DeadLetters::new(&self.scratch.join("state"));
         let pool = budget.try_reserve(0).expect("nothing always fits");
@@ -179,6 +179,8 @@ impl<'a> Simulation<'a> {
         SenderConfig {
             delivered_before: false,
             stream: "sim".into(),
+            arn: None,
+            max_bytes: usize::MAX,
             partition_key: self.plan.partition_key.clone(),
             packing: kinetail::kinesis::aggregate::Packing { max: self.limit(), ..self.plan.packing.clone() },
             max_in_flight: self.plan.max_in_flight,

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::clock;
+use crate::config::AssumeRole;
 
 /// Credentials without an expiry are asked for again after this time: a file may hold others by then. It is what the SDK's cache does.
 const KEPT_WITHOUT_EXPIRY: Duration = Duration::from_mins(15);
@@ -31,17 +32,6 @@ const MIN_KEPT: Duration = Duration::from_secs(1);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
 /// Calls to STS for one set of credentials: a broken connection should not hold up delivery, and more is up to the sender's own pauses.
 const STS_ATTEMPTS: u32 = 2;
-
-/// A role that is assumed with the credentials of the chain, as a stream of another account needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AssumeRole {
-    /// The role's ARN.
-    pub arn: String,
-    /// What the role's trust policy may ask for.
-    pub external_id: Option<String>,
-    /// Under which name the session shows in the other account's logs.
-    pub session_name: String,
-}
 
 /// Why a role could not be assumed.
 #[derive(Debug, thiserror::Error)]
