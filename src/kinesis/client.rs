@@ -23,6 +23,7 @@ use aws_sdk_kinesis::config::{Credentials, IdentityCache, SharedHttpClient};
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 
 use crate::config::KinesisConfig;
@@ -33,6 +34,9 @@ pub use describe::{Asked, DescribeStream, OpenShard, StreamInfo};
 
 /// How long setting up a connection may take. The KPL gives it 6 s; a refused or unroutable endpoint should show sooner than a slow request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of a body goes into a message that is no answer of the service, in bytes.
+const SHOWN_BODY_BYTES: usize = 200;
 
 /// One `PutRecords` request: elements of `Records`, as JSON.
 #[derive(Debug, Clone)]
@@ -231,15 +235,13 @@ where
 {
     let (code, origin) = match error {
         SdkError::ServiceError(e) => {
-            (e.err().code().unwrap_or("NoErrorCode").to_owned(), Origin::Service(e.raw().status().as_u16()))
+            let status = e.raw().status().as_u16();
+            (e.err().code().map_or_else(|| status_code(status), str::to_owned), Origin::Service(status))
         }
-        SdkError::ResponseError(e) => (
-            "UnreadableResponse".to_owned(),
-            match e.raw().status().as_u16() {
-                200..=299 => Origin::Transport,
-                status => Origin::Service(status),
-            },
-        ),
+        SdkError::ResponseError(e) => match e.raw().status().as_u16() {
+            200..=299 => ("UnreadableResponse".to_owned(), Origin::Transport),
+            status => (status_code(status), Origin::Service(status)),
+        },
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), Origin::Transport),
         SdkError::ConstructionFailure(_) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
         other => match credentials_error(other) {
@@ -248,13 +250,26 @@ where
         },
     };
     let message = match error {
-        SdkError::ServiceError(e) => e.err().message().unwrap_or_default().to_owned(),
+        SdkError::ServiceError(e) => e.err().message().map_or_else(|| answered(e.raw()), str::to_owned),
+        SdkError::ResponseError(e) => answered(e.raw()),
         other => match cause::<RoleRefused>(other) {
             Some(refused) => refused.to_string(),
             None => DisplayErrorContext(other).to_string(),
         },
     };
     RequestError { code, message, origin }
+}
+
+/// Our name for an answer that has no code of the service.
+fn status_code(status: u16) -> String {
+    format!("Http{status}")
+}
+
+/// What was answered in place of an answer of the service: mostly a proxy's page, of which the beginning tells whose.
+fn answered(response: &HttpResponse) -> String {
+    let body = response.body().bytes().unwrap_or_default();
+    let shown = String::from_utf8_lossy(body.get(..SHOWN_BODY_BYTES).unwrap_or(body));
+    format!("status {} and {} bytes that are no answer of the service: {shown}", response.status(), body.len())
 }
 
 /// Our name for what is wrong with the credentials, if that is why nothing was sent.

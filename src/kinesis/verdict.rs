@@ -164,6 +164,10 @@ pub fn way_out(code: &str) -> &'static str {
         code if code.starts_with("KMS") => {
             "the stream's KMS key cannot be used: check the key's state and policy, and this role's kms:GenerateDataKey"
         }
+        // What the client names by its status alone.
+        code if code.starts_with("Http") => {
+            "what answers is not the service: check kinesis.endpoint, and what lies between here and there"
+        }
         _ => "the service refuses the requests: see the code",
     }
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -36,6 +36,16 @@ pub(crate) enum Reply {
     Hang,
 }
 
+/// Connections that may wait.
+const BACKLOG: u32 = 128;
+
+/// A port of loopback that nobody else gets, and that refuses connections until somebody listens.
+pub(crate) fn reserved() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    socket
+}
+
 /// The server; it ends with this.
 #[derive(Debug)]
 pub(crate) struct Canned {
@@ -46,8 +56,13 @@ pub(crate) struct Canned {
 }
 
 impl Canned {
-    /// Answers requests one after the other.
-    pub(crate) async fn start(mut answer: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
+    /// Answers requests one after the other, on a port that is free.
+    pub(crate) async fn start(answer: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
+        Self::start_on(reserved(), answer).await
+    }
+
+    /// The same on this port.
+    pub(crate) async fn start_on(socket: TcpSocket, mut answer: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, bound) = oneshot::channel();
@@ -55,7 +70,7 @@ impl Canned {
         // What is made of the answers stays on that thread.
         let thread = std::thread::spawn(move || {
             let serve = async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let listener = socket.listen(BACKLOG).unwrap();
                 ready.send(listener.local_addr().unwrap()).unwrap();
                 let reply = move |asked: Asked| {
                     let reply = answer(&asked);
