@@ -104,12 +104,15 @@ class Server:
     def create_stream(self, name, shards):
         """Creates a stream and returns its shards."""
         self.client.create_stream(StreamName=name, ShardCount=shards)
-        wait_for(f"stream {name} is active", lambda: self._describe(name)["StreamStatus"] == "ACTIVE")
+        self.wait_active(name)
         listed = self._describe(name)["Shards"]
         if len(listed) != shards:
             raise RuntimeError(f"{self.name}: stream {name} has {len(listed)} shards, not {shards}")
         ranges = [(s["ShardId"], s["HashKeyRange"]) for s in listed]
         return [checks.Shard(i, int(r["StartingHashKey"]), int(r["EndingHashKey"])) for i, r in ranges]
+
+    def wait_active(self, name):
+        wait_for(f"stream {name} is active", lambda: self._describe(name)["StreamStatus"] == "ACTIVE")
 
     def _describe(self, name):
         return self.client.describe_stream(StreamName=name)["StreamDescription"]
