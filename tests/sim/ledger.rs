@@ -52,9 +52,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(files: Rc<Vec<File>>, partition_key: PartitionKey) -> Self {
+    pub(crate) fn new(files: Rc<Vec<File>>, partition_key: &PartitionKey) -> Self {
         let seen = files.iter().map(|f| vec![Seen::default(); f.lines.len()]).collect();
-        let ordered = partition_key == PartitionKey::Source;
+        let ordered = *partition_key == PartitionKey::Source;
         Self { files, ordered, seen, last: BTreeMap::new(), trace: Sha256::new(), deliveries: 0, duplicates: 0 }
     }
 

@@ -66,7 +66,7 @@ struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     fn new(plan: Plan, scratch: &'a Path) -> Self {
         let start = Instant::now();
-        let ledger = Ledger::new(Rc::clone(&plan.files), plan.packing.partition_key.clone());
+        let ledger = Ledger::new(Rc::clone(&plan.files), &plan.packing.partition_key);
         let plan = Rc::new(plan);
         let disk = Rc::new(RefCell::new(vec![0; plan.files.len()]));
         let stream = Rc::new(RefCell::new(Stream::new(Rc::clone(&plan), ledger, start)));
