@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::kinesis::Status;
+use crate::kinesis::{Blocked, Status, Statuses, oldest_unsent};
 use crate::metrics::{self, Metrics};
 
 /// Connections at once: a few scrapers and probes. The next ones wait in the backlog.
@@ -55,7 +55,7 @@ pub struct Admin {
 pub struct View {
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<Statuses>,
     stream: String,
     ready_max_age: Duration,
     started: Instant,
@@ -63,7 +63,7 @@ pub struct View {
 
 impl View {
     /// The view of an agent that starts now.
-    pub fn new(config: &Config, metrics: Arc<Metrics>, budget: Arc<Budget>, status: watch::Receiver<Status>) -> Self {
+    pub fn new(config: &Config, metrics: Arc<Metrics>, budget: Arc<Budget>, status: watch::Receiver<Statuses>) -> Self {
         let (stream, ready_max_age) = (config.kinesis.stream.clone(), config.admin.ready_max_age);
         Self { metrics, budget, status, stream, ready_max_age, started: Instant::now() }
     }
@@ -77,11 +77,13 @@ impl View {
 
     /// Why the agent is not ready, if it is not.
     fn not_ready(&self) -> Option<String> {
-        let status = self.status.borrow();
-        if let Some(blocked) = &status.blocked {
-            return Some(format!("blocked: {}: {}", blocked.code, blocked.way_out));
+        let statuses = self.status.borrow();
+        for (stream, status) in &*statuses {
+            if let Some(blocked) = &status.blocked {
+                return Some(format!("stream {stream} is blocked: {}: {}", blocked.code, blocked.way_out));
+            }
         }
-        let age = status.oldest_unsent?.elapsed();
+        let age = oldest_unsent(&statuses)?.elapsed();
         (age > self.ready_max_age).then(|| {
             format!(
                 "the oldest unsent event is {} s old, over admin.ready_max_age of {} s",
@@ -92,17 +94,19 @@ impl View {
     }
 
     fn status(&self) -> serde_json::Value {
-        let status = self.status.borrow().clone();
-        let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let statuses = self.status.borrow().clone();
+        let streams: serde_json::Map<_, _> =
+            statuses.iter().map(|(name, status)| (name.to_string(), stream(status))).collect();
         let m = &self.metrics;
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "ready": self.not_ready().is_none(),
             "stream": self.stream,
-            "blocked": status.blocked.map(|b| json!({"code": b.code, "way_out": b.way_out, "since_unix": seconds(b.since)})),
-            "oldest_unsent_seconds": status.oldest_unsent.map_or(0.0, |at| at.elapsed().as_secs_f64()),
-            "requests_in_flight": status.requests_in_flight,
+            "blocked": statuses.values().find_map(|status| status.blocked.as_ref()).map(blocked),
+            "oldest_unsent_seconds": age(oldest_unsent(&statuses)),
+            "requests_in_flight": statuses.values().map(|status| status.requests_in_flight).sum::<usize>(),
+            "streams": streams,
             "buffer": {"bytes": self.budget.used(), "capacity_bytes": self.budget.limit()},
             "ledger": {
                 "events": Metrics::total(&m.events),
@@ -179,6 +183,23 @@ fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
         "/" => text(StatusCode::OK, "kinetail: /metrics /livez /readyz /status\n"),
         _ => text(StatusCode::NOT_FOUND, "there is /metrics /livez /readyz /status\n"),
     }
+}
+
+fn stream(status: &Status) -> serde_json::Value {
+    json!({
+        "blocked": status.blocked.as_ref().map(blocked),
+        "oldest_unsent_seconds": age(status.oldest_unsent),
+        "requests_in_flight": status.requests_in_flight,
+    })
+}
+
+fn blocked(blocked: &Blocked) -> serde_json::Value {
+    let since = blocked.since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    json!({"code": blocked.code, "way_out": blocked.way_out, "since_unix": since})
+}
+
+fn age(since: Option<Instant>) -> f64 {
+    since.map_or(0.0, |at| at.elapsed().as_secs_f64())
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {

@@ -6,21 +6,22 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admin::{self, Admin, View};
 use crate::budget::Budget;
 use crate::checkpoint::{self, Entry, Found, StateDir};
 use crate::config::{Config, Format, SourceConfig};
 use crate::deadletter::DeadLetters;
+use crate::deliver::{self, Delivery};
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
-use crate::kinesis::{self, Sender, SenderConfig, Status};
+use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
+use crate::kinesis::{SenderConfig, Statuses};
 use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
 use crate::source::file::Group;
@@ -32,11 +33,6 @@ const BATCH_QUEUE: usize = 4;
 const SPARE_QUEUE: usize = BATCH_QUEUE;
 /// Lists of settled spans on their way to the reader. The sender joins what does not fit yet.
 const SETTLED_QUEUE: usize = 16;
-/// The record limit of a stream that nobody changed: key and data.
-pub const DEFAULT_RECORD_LIMIT: usize = 1 << 20;
-/// A stream's limit is asked for within this time after the start, so that a fleet that starts at once stays below the 20 calls a second
-/// that the service allows to an account.
-const LIMIT_JITTER: Duration = Duration::from_secs(30);
 /// After the sender has ended, the last checkpoint takes one write and two syncs.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -137,7 +133,7 @@ impl Agent {
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
         let (checkpoint_tx, checkpoints) = mpsc::channel(1);
         let (stop_tx, stop_rx) = watch::channel(false);
-        let (status, status_rx) = watch::channel(Status::default());
+        let (status, status_rx) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
         let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
@@ -150,30 +146,27 @@ impl Agent {
                 checkpoints: checkpoint_tx,
                 stop: stop_rx,
                 sender: status_rx.clone(),
-                record_limit: record_limit.clone(),
+                record_limit,
             },
         )?;
 
-        let pool = budget.try_reserve(0).expect("nothing always fits");
-        let dead_letters = DeadLetters::new(state.path());
-        let sender = Sender::new(
-            aws.clone(),
-            sender_config(&config, delivered_before),
-            pool,
-            dead_letters,
-            Arc::clone(&metrics),
-        );
-        let channels = kinesis::Channels { batches, settled, spare, status, record_limit };
+        let delivery = Delivery {
+            client: aws,
+            config: sender_config(&config, delivered_before),
+            budget: Arc::clone(&budget),
+            dead_letters: DeadLetters::new(state.path()),
+            metrics: Arc::clone(&metrics),
+        };
+        let channels = deliver::Channels { batches, settled, spare, status, record_limit: limit_tx };
         let view = View::new(&config, Arc::clone(&metrics), budget, status_rx);
         let drained = {
             let stopping = stop_tx.clone();
-            let sending = sender.run(channels);
+            let sending = delivery.run(channels);
             let ended = until_stopped(stop, &stopping, config.shutdown.timeout);
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
-                () = follow_limit(&aws, &config.kinesis.stream, limit_tx) => unreachable!("the limit is followed for ever"),
             }
         };
         // The sender is gone, and with it the channel that the reader waits for.
@@ -213,39 +206,26 @@ async fn serve(admin: Option<Admin>, view: View) {
     }
 }
 
-/// Asks for the stream's record limit once, where that is allowed. Without an answer the service's default holds, which is never too much.
-async fn follow_limit(aws: &Aws, stream: &str, limit: watch::Sender<usize>) {
-    let pause = pin!(sleep(LIMIT_JITTER.mul_f64(fastrand::f64())));
-    pause.await;
-    match aws.record_limit(stream).await {
-        Ok(Some(bytes)) => {
-            tracing::info!(bytes, "the stream's record limit");
-            limit.send_replace(bytes.max(DEFAULT_RECORD_LIMIT));
-        }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::info!(
-                code = error.code,
-                "the stream's record limit is not known (kinesis:DescribeStreamSummary); the default of 1 MiB holds"
-            );
-        }
-    }
-    std::future::pending::<()>().await;
-}
-
 fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
     let kinesis = &config.kinesis;
     // A record of one event each needs no company to wait for.
     let max_age = if kinesis.format == Format::Single { Duration::ZERO } else { kinesis.aggregate.max_age };
     SenderConfig {
         stream: kinesis.stream.as_str().into(),
+        arn: kinesis.stream_arn.as_deref().map(Into::into),
         packing: Packing {
             format: kinesis.format,
-            partition_key: kinesis.partition_key.clone(),
             target: kinesis.aggregate.target_bytes,
             max: DEFAULT_RECORD_LIMIT,
+            max_records: match u32::try_from(kinesis.aggregate.max_records) {
+                Ok(0) | Err(_) => u32::MAX,
+                Ok(count) => count,
+            },
             max_age,
+            delimiter: kinesis.delimiter.as_bytes().into(),
         },
+        max_bytes: kinesis.aggregate.max_bytes.unwrap_or(usize::MAX),
+        partition_key: kinesis.partition_key.clone(),
         max_in_flight: kinesis.max_in_flight_requests,
         request_timeout: kinesis.request_timeout,
         delivered_before,

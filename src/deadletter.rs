@@ -57,7 +57,7 @@ pub enum Error {
 }
 
 /// The file, opened when it is first needed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DeadLetters {
     path: PathBuf,
 }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod container;
 pub mod deadletter;
+pub mod deliver;
 pub mod demo;
 pub mod encoding;
 pub mod event;

@@ -85,6 +85,10 @@ pub struct Metrics {
     pub bytes: IntCounterVec,
     /// What provisioned streams bill for them.
     pub payload_units: IntCounterVec,
+    /// Open shards of a stream.
+    pub shards: IntGaugeVec,
+    /// What the pacer gives a shard.
+    pub shard_rate: GaugeVec,
     /// Requests that were sent.
     pub requests: IntCounterVec,
     /// Records that were refused, alone or with their request.
@@ -236,6 +240,17 @@ impl Metrics {
                 "kinesis_throttled_records_total",
                 "Kinesis records that a shard had no room for.",
                 &["stream", "shard"],
+            ),
+            shards: gauges(&r, "kinesis_shards", "Open shards of the stream, if the role may list them.", &["stream"]),
+            shard_rate: register(
+                &r,
+                GaugeVec::new(
+                    opts(
+                        "kinesis_shard_rate_bytes",
+                        "Bytes a second that a shard is given, as learnt from what it takes and refuses.",
+                    ),
+                    &["stream", "shard"],
+                ),
             ),
             retries: register(&r, IntCounter::with_opts(opts("kinesis_retries_total", "Kinesis records sent again."))),
             put_duration: register(

@@ -74,6 +74,8 @@ pub struct Routes {
     streams: Vec<StreamIndex>,
     /// The stream of events without one of their own.
     pub stream: StreamIndex,
+    /// What the streams are called; none if all events go to the default stream.
+    pub names: Option<Arc<[Arc<str>]>>,
     /// What did not go as the templates say.
     pub counts: RouteCounts,
 }
@@ -231,6 +233,9 @@ impl Router {
         let mut routes = Routes { stream: self.fixed_stream, ..Routes::default() };
         if !self.is_idle() {
             self.look_at_events(batch, path, streams, &mut routes);
+        }
+        if routes.stream != StreamIndex::DEFAULT || !routes.streams.is_empty() {
+            routes.names = Some(Arc::clone(streams.names()));
         }
         batch.routes = routes;
     }

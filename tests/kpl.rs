@@ -9,12 +9,16 @@ use std::time::Duration;
 use kinetail::budget::Budget;
 use kinetail::config::{Format, PartitionKey};
 use kinetail::event::{LaneId, SourceId, Span};
-use kinetail::kinesis::aggregate::{Aggregator, Packing, UserRecord, max_event};
+use kinetail::kinesis::aggregate::{Aggregator, Goes, Packing, UserRecord, max_event};
+use kinetail::kinesis::client::OpenShard;
 use kinetail::kinesis::deaggregate::{Deaggregated, deaggregate};
 use kinetail::kinesis::encode::{Encoder, Keys};
 use kinetail::kinesis::hash::hash_key;
 use kinetail::kinesis::md5;
+use kinetail::kinesis::pace::Pacer;
+use kinetail::kinesis::place::{EventKeys, Placement};
 use kinetail::kinesis::record::{KinesisRecord, finish};
+use kinetail::route::Template;
 use proptest::prelude::*;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -166,27 +170,70 @@ fn mixed_keys_do_not_survive_kcl_and_equal_ones_do() {
 /// An event as it goes in: its lane and its bytes.
 type In = (u32, Vec<u8>);
 
+/// How events are packed and placed.
+#[derive(Debug, Clone)]
+struct Plan {
+    packing: Packing,
+    partition_key: PartitionKey,
+    /// The stream's shards are known to be so many; none if they are not known.
+    shards: Option<u128>,
+}
+
+impl Plan {
+    fn placement(&self, seed: u64) -> Placement {
+        let mut placement = Placement::new(self.partition_key.clone(), self.packing.format, seed);
+        if let Some(count) = self.shards {
+            let open = |i: u128| {
+                let range = shard(i * (u128::MAX / count + u128::from(count > 1)), count);
+                OpenShard { id: format!("shardId-{i:012}"), start: *range.start(), end: *range.end() }
+            };
+            placement.shards.replace(&(0..count).map(open).collect::<Vec<_>>()).expect("it is a whole map");
+        }
+        placement
+    }
+
+    /// The key that an event brings along, if keys come from events. Some are long, and none is ASCII.
+    fn own_key(&self, data: &[u8]) -> Option<String> {
+        let is_keyed = matches!(self.partition_key, PartitionKey::Template(_)) && data.len() % 5 > 0;
+        is_keyed.then(|| format!("ü{}", data.len() % 7).repeat(1 + data.len() % 3))
+    }
+}
+
+fn source_key(lane: u32) -> Arc<str> {
+    format!("host:/var/log/é{lane}.log").into()
+}
+
 /// Packs events the way the sender does, with lanes that are idle or busy by chance, and answers the records in the order in which they closed.
-fn pack(packing: &Packing, events: &[In], rng: &mut fastrand::Rng) -> Vec<KinesisRecord> {
+fn pack(plan: &Plan, events: &[In], rng: &mut fastrand::Rng) -> Vec<KinesisRecord> {
     let budget = Budget::new(usize::MAX);
     let pool = budget.try_reserve(0).expect("nothing always fits");
-    let mut aggregator = Aggregator::new(packing.clone(), pool, rng.u64(..));
+    let mut placement = plan.placement(rng.u64(..));
+    let mut aggregator = Aggregator::new(plan.packing.clone(), pool);
+    let pacer = Pacer::new(1);
     let mut now = Instant::now();
     let mut closed = Vec::new();
     let mut offset = 0;
     for (lane, data) in events {
-        let key: Arc<str> = format!("host:/var/log/é{lane}.log").into();
+        let (source, own) = (source_key(*lane), plan.own_key(data));
         let span = Span { source: SourceId(0), start: offset, end: offset + data.len() as u64 + 1 };
         offset = span.end;
-        let record = UserRecord { lane: LaneId(*lane), partition_key: &key, data, span, further: &[], read_at: now };
-        closed.extend(aggregator.push(&record, rng.bool()));
+        let keys = EventKeys { lane: LaneId(*lane), source: &source, own: own.as_deref(), hash: None };
+        let place = placement.place(&keys);
+        let record = UserRecord { partition_key: keys.own, data, span, further: &[], read_at: now };
+        let limit = if rng.bool() { plan.packing.target } else { plan.packing.max };
+        if aggregator.is_full(place.lane, &record, limit) {
+            closed.extend(aggregator.close(place.lane));
+        }
+        aggregator.add(place.lane, &record, || placement.outer_key(&keys, place, &pacer, now));
         aggregator.absorb(budget.try_reserve(data.len() + 1).expect("the budget has no end"));
         aggregator.release();
         if rng.u8(..4) == 0 {
             now += Duration::from_millis(rng.u64(..400));
-            let lane_is_idle = rng.bool();
-            closed.extend(aggregator.close_due(now, |_| lane_is_idle));
-            closed.extend(aggregator.close_ripe(LaneId(*lane), now));
+            let goes =
+                *rng.choice(&[Goes::Now, Goes::WhenIdle, Goes::At(now + Duration::from_millis(50))]).expect("three");
+            closed.extend(aggregator.close_due(now, |_, _| goes));
+            aggregator.wake(LaneId(*lane), now);
+            closed.extend(aggregator.close_due(now, |_, _| Goes::Now));
         }
     }
     closed.extend(aggregator.close_all());
@@ -204,7 +251,8 @@ fn consume(format: Format, record: &KinesisRecord, data: &[u8]) -> Vec<Vec<u8>> 
         Format::Single => vec![data.to_vec()],
         Format::Lines => data.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect(),
         Format::Kpl => {
-            let outer = hash_key(&record.partition_key);
+            let outer = if record.explicit { record.hash } else { hash_key(&record.partition_key) };
+            assert_eq!(record.hash, outer);
             let mut seen: Option<Vec<Vec<u8>>> = None;
             for count in SHARD_COUNTS {
                 let Deaggregated::Records(records) = deaggregate(data, shard(outer, count)) else {
@@ -220,7 +268,9 @@ fn consume(format: Format, record: &KinesisRecord, data: &[u8]) -> Vec<Vec<u8>> 
 }
 
 /// Checks everything that must hold for what became of some events.
-fn check(packing: &Packing, events: &[In], records: &[KinesisRecord]) {
+fn check(plan: &Plan, events: &[In], records: &[KinesisRecord]) {
+    let packing = &plan.packing;
+    let mut placement = plan.placement(1);
     let mut by_lane = BTreeMap::<Option<LaneId>, Vec<Vec<u8>>>::new();
     let mut spans = Vec::new();
     for record in records {
@@ -238,8 +288,9 @@ fn check(packing: &Packing, events: &[In], records: &[KinesisRecord]) {
     }
     let mut want = BTreeMap::<Option<LaneId>, Vec<Vec<u8>>>::new();
     for (lane, data) in events {
-        let lane = (packing.partition_key == PartitionKey::Source).then_some(LaneId(*lane));
-        want.entry(lane).or_default().push([data, &b"\n"[..]].concat());
+        let (source, own) = (source_key(*lane), plan.own_key(data));
+        let keys = EventKeys { lane: LaneId(*lane), source: &source, own: own.as_deref(), hash: None };
+        want.entry(placement.place(&keys).lane).or_default().push([data, &b"\n"[..]].concat());
     }
     assert!(by_lane == want, "every event is there once, in the order of its lane");
     spans.sort_unstable();
@@ -248,16 +299,19 @@ fn check(packing: &Packing, events: &[In], records: &[KinesisRecord]) {
     assert_eq!((spans.first().map(|s| s.0), spans.last().map(|s| s.1)), (Some(0), Some(total)));
 }
 
-fn packing() -> impl Strategy<Value = Packing> {
+fn template() -> PartitionKey {
+    PartitionKey::Template(Arc::new(Template::parse("{k}").expect("a template")))
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
     let format = prop_oneof![3 => Just(Format::Kpl), 1 => Just(Format::Lines), 1 => Just(Format::Single)];
-    let partition_key = prop_oneof![Just(PartitionKey::Random), Just(PartitionKey::Source)];
-    (format, partition_key, 100usize..5000, 1500usize..6000, 0u64..500).prop_map(
-        |(format, partition_key, target, max, age)| Packing {
-            format,
-            partition_key,
-            target,
-            max,
-            max_age: Duration::from_millis(age),
+    let partition_key = prop_oneof![Just(PartitionKey::Random), Just(PartitionKey::Source), Just(template())];
+    let shards = prop_oneof![Just(None), Just(Some(1)), Just(Some(4)), Just(Some(16))];
+    let max_records = prop_oneof![Just(u32::MAX), 1u32..20];
+    (format, partition_key, shards, 100usize..5000, 1500usize..6000, max_records, 0u64..500).prop_map(
+        |(format, partition_key, shards, target, max, max_records, age)| {
+            let (max_age, delimiter) = (Duration::from_millis(age), (*b"\n").into());
+            Plan { packing: Packing { format, target, max, max_records, max_age, delimiter }, partition_key, shards }
         },
     )
 }
@@ -276,22 +330,23 @@ proptest! {
     /// For all events in every packing: nothing is lost, lanes keep their order, sizes keep the limit, spans add up, and KCL delivers all
     /// of it at every number of shards.
     #[test]
-    fn whatever_is_packed_survives(packing in packing(), events in events(), seed in any::<u64>()) {
-        let records = pack(&packing, &events, &mut fastrand::Rng::with_seed(seed));
-        check(&packing, &events, &records);
+    fn whatever_is_packed_survives(plan in plan(), events in events(), seed in any::<u64>()) {
+        let records = pack(&plan, &events, &mut fastrand::Rng::with_seed(seed));
+        check(&plan, &events, &records);
     }
 }
 
 #[test]
 fn the_largest_event_fits_into_a_record_of_any_format() {
     for format in [Format::Kpl, Format::Lines, Format::Single] {
-        for partition_key in [PartitionKey::Random, PartitionKey::Source] {
-            let packing =
-                Packing { format, partition_key, target: 51_200, max: 1 << 20, max_age: Duration::from_secs(1) };
+        for partition_key in [PartitionKey::Random, PartitionKey::Source, template()] {
+            let (max_records, max_age, delimiter) = (u32::MAX, Duration::from_secs(1), (*b"\n").into());
+            let packing = Packing { format, target: 51_200, max: 1 << 20, max_records, max_age, delimiter };
+            let plan = Plan { packing, partition_key, shards: None };
             let events =
                 vec![(0, vec![b'x'; max_event(1 << 20)]), (0, Vec::new()), (1, vec![b'y'; max_event(1 << 20)])];
-            let records = pack(&packing, &events, &mut fastrand::Rng::with_seed(1));
-            check(&packing, &events, &records);
+            let records = pack(&plan, &events, &mut fastrand::Rng::with_seed(1));
+            check(&plan, &events, &records);
         }
     }
 }

@@ -621,6 +621,22 @@ async fn a_wrong_plan_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_access_key_expires_when_the_plan_says_so() {
+    let local = Local::start(1).await;
+    local.put([("k", b"x".as_slice())]).await;
+    local.faults(json!({"expired_keys": ["old", "key"], "operations": ["PutRecords"]})).await;
+    let put = local.client.put_records().stream_name(STREAM).records(entry("k", b"x")).send().await;
+    assert_eq!(refused(put), is("ExpiredTokenException"));
+    assert_eq!(local.stored().await.len(), 1);
+    local.faults(json!({"expired_keys": ["old"]})).await;
+    local.put([("k", b"x".as_slice())]).await;
+    let (status, _) = local.http("POST", "/_kinetail/reset", "", b"").await;
+    assert_eq!(status, 200);
+    local.shards().await;
+    assert_eq!(local.stats().await["access_keys"], json!({"key": 1}));
+}
+
+#[tokio::test]
 async fn a_reset_leads_back_to_the_start() {
     let local = Local::start(1).await;
     local.client.create_stream().stream_name("other").shard_count(1).send().await.unwrap();

@@ -67,7 +67,8 @@ fn run_part(part: u64) {
     say(&format!("{count} seeds, {deliveries} deliveries, {duplicates} duplicates, {met:?}"));
     // A simulation in which nothing goes wrong proves nothing.
     if count >= SEEDS / PARTS {
-        for what in ["before", "hang", "late", "lost", "mismatch", "poison", "record", "spell", "throttled"] {
+        for what in ["before", "hang", "late", "lost", "mismatch", "poison", "record", "reshard", "spell", "throttled"]
+        {
             assert!(met.contains_key(what), "no seed of this part met {what}: {met:?}");
         }
         assert!(duplicates > 0);

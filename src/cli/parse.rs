@@ -13,9 +13,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain};
-use crate::agent::{DEFAULT_RECORD_LIMIT, host_name};
+use crate::agent::host_name;
 use crate::config::{OnParseError, Problems, SourceConfig};
 use crate::kinesis::aggregate::max_event;
+use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::line::{Counts, LineBuilder, Lines};
 use crate::source::file::Group;
 use crate::source::file::generation::READ_BYTES;

@@ -95,7 +95,7 @@ fn rotations(rotations: u64) -> String {
 fn order(partition_key: &PartitionKey) -> &'static str {
     match partition_key {
         PartitionKey::Source => "one key for each log keeps its order",
-        PartitionKey::Template(_) => "the key of the events' own fields keeps the order of each key",
+        PartitionKey::Template(_) => "events of one key keep their order",
         PartitionKey::Random => "random keys promise none; --partition-key source does",
     }
 }

@@ -14,9 +14,9 @@ use super::logs::Logs;
 use super::parts::joined;
 use super::services::{SERVICES, Services};
 use super::{Error, Message};
-use crate::agent::DEFAULT_RECORD_LIMIT;
 use crate::config::Parse;
 use crate::kinesis::aggregate::max_event;
+use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::parse::{self, Added, Fields, Parsed};
 
 /// How often services write: often enough to look steady, seldom enough to cost nothing.

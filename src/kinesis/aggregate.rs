@@ -1,4 +1,4 @@
-//! The Aggregator: events in, Kinesis records out. Pure; the time and the state of a lane are handed in, its random keys come from a seed.
+//! The Aggregator: events in, Kinesis records out. Pure; the time, the keys and the limits are handed in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,23 +7,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::budget::Permit;
-use crate::config::{Format, PartitionKey};
+use crate::config::Format;
 use crate::event::{Further, LaneId, Span, join_span};
 use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC};
+use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::record::{KinesisRecord, Payload, memory};
 
-/// Every event ends with this, so that what Firehose writes to S3 is one event a line.
-const DELIMITER: &[u8] = b"\n";
-/// A random partition key: 64 random bits, which is 16 hexadecimal digits. Two records that draw the same key only share a shard.
-const RANDOM_KEY_BYTES: usize = 16;
-/// What the longest partition key and its table entry take, with one record around the largest event: what an event must leave free.
-const ENVELOPE_BYTES: usize = MAGIC.len() + DIGEST_BYTES + 2 * MAX_KEY_BYTES + 64;
 /// Partition keys are at most 256 characters; ours are ASCII.
 pub const MAX_KEY_BYTES: usize = 256;
-/// What a new aggregate of an ordered lane has room for at first; there may be thousands of lanes.
+/// What the longest keys and their table entries take, with one record around the largest event: what an event must leave free.
+const ENVELOPE_BYTES: usize = MAGIC.len() + DIGEST_BYTES + 2 * MAX_KEY_BYTES + MAX_HASH_KEY_DIGITS + 64;
+/// What a new aggregate has room for at first where there may be thousands of lanes.
 const FIRST_CAPACITY_BYTES: usize = 4096;
 
-/// The largest event that fits into a record of this size, in any format.
+/// The largest event that fits into a record of this size, in any format, with keys of up to [`MAX_KEY_BYTES`].
 pub fn max_event(max_record: usize) -> usize {
     max_record.saturating_sub(ENVELOPE_BYTES)
 }
@@ -33,23 +30,23 @@ pub fn max_event(max_record: usize) -> usize {
 pub struct Packing {
     /// What a record holds.
     pub format: Format,
-    /// Whose order is kept.
-    pub partition_key: PartitionKey,
     /// The size, with the partition key, at which a record goes out as soon as it can.
     pub target: usize,
     /// The size that no record passes.
     pub max: usize,
+    /// The number of events that no record passes.
+    pub max_records: u32,
     /// The longest an event waits for company.
     pub max_age: Duration,
+    /// What every event ends with: a newline makes what Firehose writes to S3 one event a line.
+    pub delimiter: Arc<[u8]>,
 }
 
 /// One event as it is added.
 #[derive(Debug, Clone, Copy)]
 pub struct UserRecord<'a> {
-    /// The ordering lane that it belongs to.
-    pub lane: LaneId,
-    /// The lane's partition key.
-    pub partition_key: &'a Arc<str>,
+    /// The event's own partition key; none if it has that of its record.
+    pub partition_key: Option<&'a str>,
     /// The event's bytes.
     pub data: &'a [u8],
     /// The bytes of the file that it stands for ...
@@ -58,6 +55,28 @@ pub struct UserRecord<'a> {
     pub further: &'a [Further],
     /// When it was read.
     pub read_at: Instant,
+}
+
+/// The keys of a record.
+#[derive(Debug, Clone)]
+pub struct OuterKey {
+    /// Its partition key.
+    pub partition_key: Arc<str>,
+    /// Where it lies in the hash space.
+    pub hash: u128,
+    /// An explicit hash key says so, on the record and on each event in it: their own partition keys may differ.
+    pub explicit: bool,
+}
+
+/// When a record of a lane could go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goes {
+    /// At once.
+    Now,
+    /// Its shard takes nothing before this.
+    At(Instant),
+    /// When the lane's record that is out has been answered.
+    WhenIdle,
 }
 
 #[derive(Debug)]
@@ -69,10 +88,14 @@ enum Body {
 #[derive(Debug)]
 struct Open {
     body: Body,
-    partition_key: Arc<str>,
+    key: OuterKey,
+    /// The explicit hash key as text.
+    stamp: Option<Box<str>>,
     count: u32,
     spans: Vec<Span>,
     oldest: Instant,
+    /// When it is looked at next, if time alone makes it ready.
+    due: Option<Instant>,
 }
 
 impl Open {
@@ -82,22 +105,30 @@ impl Open {
             Body::Kpl(encoder) => encoder.size(),
             Body::Lines(data) => data.len(),
         };
-        data + self.partition_key.len()
+        data + self.key.partition_key.len()
     }
 
-    fn cost(&self, data: usize) -> usize {
+    fn cost(&self, record: &UserRecord<'_>, delimiter: &[u8]) -> usize {
+        let data = record.data.len() + delimiter.len();
         match &self.body {
-            Body::Kpl(encoder) => encoder.cost(keys(&self.partition_key), data + DELIMITER.len()),
-            Body::Lines(_) => data + DELIMITER.len(),
+            Body::Kpl(encoder) => {
+                let partition_key = record.partition_key.unwrap_or(&self.key.partition_key);
+                encoder.cost(Keys { partition_key, explicit_hash_key: self.stamp.as_deref() }, data)
+            }
+            Body::Lines(_) => data,
         }
     }
 
-    fn add(&mut self, record: &UserRecord<'_>) {
+    fn add(&mut self, record: &UserRecord<'_>, delimiter: &[u8]) {
         match &mut self.body {
-            Body::Kpl(encoder) => encoder.add(keys(&self.partition_key), &[record.data, DELIMITER]),
+            Body::Kpl(encoder) => {
+                let partition_key = record.partition_key.unwrap_or(&self.key.partition_key);
+                let keys = Keys { partition_key, explicit_hash_key: self.stamp.as_deref() };
+                encoder.add(keys, &[record.data, delimiter]);
+            }
             Body::Lines(data) => {
                 data.extend_from_slice(record.data);
-                data.extend_from_slice(DELIMITER);
+                data.extend_from_slice(delimiter);
             }
         }
         self.count += 1;
@@ -109,34 +140,20 @@ impl Open {
     }
 }
 
-fn keys(partition_key: &str) -> Keys<'_> {
-    Keys { partition_key, explicit_hash_key: None }
-}
-
 /// Open records, one a lane, or one in all where order does not count.
 #[derive(Debug)]
 pub struct Aggregator {
     packing: Packing,
     open: BTreeMap<Option<LaneId>, Open>,
-    /// When each open record has waited long enough.
+    /// When each open record that waits for time alone is looked at next.
     due: BTreeSet<(Instant, Option<LaneId>)>,
     pool: Permit,
-    rng: fastrand::Rng,
 }
 
 impl Aggregator {
     /// An aggregator without events; `pool` is an empty permit of the budget that batches are charged to.
-    pub fn new(packing: Packing, pool: Permit, seed: u64) -> Self {
-        let (open, due) = (BTreeMap::new(), BTreeSet::new());
-        Self { packing, open, due, pool, rng: fastrand::Rng::with_seed(seed) }
-    }
-
-    /// The lane under which this aggregator keeps events: none where order does not count.
-    pub fn lane(&self, lane: LaneId) -> Option<LaneId> {
-        match self.packing.partition_key {
-            PartitionKey::Random => None,
-            PartitionKey::Source | PartitionKey::Template(_) => Some(lane),
-        }
+    pub fn new(packing: Packing, pool: Permit) -> Self {
+        Self { packing, open: BTreeMap::new(), due: BTreeSet::new(), pool }
     }
 
     /// Takes over the memory of a batch whose events are added next.
@@ -150,50 +167,39 @@ impl Aggregator {
         self.pool.resize(needed);
     }
 
-    /// Adds an event, and answers a record when one had to be closed first. A record that can go out at once stops at the target; one that
-    /// has to wait for its lane grows up to the limit.
-    pub fn push(&mut self, record: &UserRecord<'_>, lane_is_idle: bool) -> Option<KinesisRecord> {
-        let lane = self.lane(record.lane);
-        let limit = if lane_is_idle { self.packing.target.min(self.packing.max) } else { self.packing.max };
-        let full = self.open.get(&lane).is_some_and(|open| {
-            self.packing.format == Format::Single || open.size() + open.cost(record.data.len()) > limit
+    /// The keys of what is open in a lane.
+    pub fn key(&self, lane: Option<LaneId>) -> Option<&OuterKey> {
+        self.open.get(&lane).map(|open| &open.key)
+    }
+
+    /// Whether what is open in a lane has to be closed before this event, if it may hold so many bytes.
+    pub fn is_full(&self, lane: Option<LaneId>, record: &UserRecord<'_>, limit: usize) -> bool {
+        let packing = &self.packing;
+        self.open.get(&lane).is_some_and(|open| {
+            packing.format == Format::Single
+                || open.count >= packing.max_records
+                || open.size() + open.cost(record, &packing.delimiter) > limit.min(packing.max)
+        })
+    }
+
+    /// Adds an event to its lane; `key` makes the keys of a new record.
+    pub fn add(&mut self, lane: Option<LaneId>, record: &UserRecord<'_>, key: impl FnOnce() -> OuterKey) {
+        let packing = &self.packing;
+        let open = self.open.entry(lane).or_insert_with(|| {
+            let due = record.read_at + packing.max_age;
+            self.due.insert((due, lane));
+            start(packing, lane, key(), record, due)
         });
-        let closed = if full { self.close(lane) } else { None };
-        if !self.open.contains_key(&lane) {
-            let open = self.start(record);
-            self.due.insert((open.oldest + self.packing.max_age, lane));
-            self.open.insert(lane, open);
-        }
-        if let Some(open) = self.open.get_mut(&lane) {
-            open.add(record);
-            debug_assert!(open.size() <= self.packing.max, "events are cut to what a record can hold");
-        }
-        closed
-    }
-
-    fn start(&mut self, record: &UserRecord<'_>) -> Open {
-        let (partition_key, capacity) = match self.packing.partition_key {
-            PartitionKey::Random => (self.random_key(), self.packing.target),
-            PartitionKey::Source | PartitionKey::Template(_) => {
-                (Arc::clone(record.partition_key), FIRST_CAPACITY_BYTES)
-            }
-        };
-        let body = match self.packing.format {
-            Format::Kpl => Body::Kpl(Encoder::with_capacity(capacity)),
-            Format::Lines => Body::Lines(Vec::with_capacity(capacity)),
-            Format::Single => Body::Lines(Vec::with_capacity(record.data.len() + DELIMITER.len())),
-        };
-        Open { body, partition_key, count: 0, spans: Vec::with_capacity(2), oldest: record.read_at }
-    }
-
-    fn random_key(&mut self) -> Arc<str> {
-        format!("{:0RANDOM_KEY_BYTES$x}", self.rng.u64(..)).into()
+        open.add(record, &packing.delimiter);
+        debug_assert!(open.size() <= packing.max, "events are cut to what a record can hold");
     }
 
     /// Closes what is open in a lane.
     pub fn close(&mut self, lane: Option<LaneId>) -> Option<KinesisRecord> {
         let open = self.open.remove(&lane)?;
-        self.due.remove(&(open.oldest + self.packing.max_age, lane));
+        if let Some(due) = open.due {
+            self.due.remove(&(due, lane));
+        }
         let size = open.size();
         let mut permit = self.pool.split(memory(size));
         permit.resize(memory(size));
@@ -209,17 +215,24 @@ impl Aggregator {
                 Body::Kpl(encoder) => Payload::Undigested(encoder.finish()),
                 Body::Lines(data) => Payload::Data(data),
             },
-            partition_key: open.partition_key,
+            partition_key: open.key.partition_key,
+            hash: open.key.hash,
+            explicit: open.key.explicit,
         })
     }
 
-    /// Closes what is open in a lane that has become idle, if it has waited or grown enough.
-    pub fn close_ripe(&mut self, lane: LaneId, now: Instant) -> Option<KinesisRecord> {
-        let open = self.open.get(&Some(lane))?;
+    /// What is open in a lane that has become idle is looked at at once if it has waited or grown enough.
+    pub fn wake(&mut self, lane: LaneId, now: Instant) {
+        let lane = Some(lane);
+        let Some(open) = self.open.get_mut(&lane) else { return };
         let ripe = open.size() >= self.packing.target
-            || open.oldest + self.packing.max_age <= now
+            || open.count >= self.packing.max_records
             || self.packing.format == Format::Single;
-        if ripe { self.close(Some(lane)) } else { None }
+        let due = if ripe { now } else { open.oldest + self.packing.max_age };
+        if let Some(before) = open.due.replace(due) {
+            self.due.remove(&(before, lane));
+        }
+        self.due.insert((due, lane));
     }
 
     /// When the next open record has waited long enough.
@@ -227,19 +240,27 @@ impl Aggregator {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Closes what has waited long enough. Of a busy lane it stays open, and [`Aggregator::close_ripe`] closes it when the lane is idle.
-    pub fn close_due(&mut self, now: Instant, is_idle: impl Fn(LaneId) -> bool) -> Vec<KinesisRecord> {
+    /// Closes what has waited long enough and could go out. Of a busy lane it stays open until [`Aggregator::wake`], and of a shard that
+    /// takes nothing yet, until it does.
+    pub fn close_due(&mut self, now: Instant, goes: impl Fn(Option<LaneId>, &OuterKey) -> Goes) -> Vec<KinesisRecord> {
         let mut closed = Vec::new();
         while let Some((_, lane)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.pop_first();
-            if lane.is_none_or(&is_idle) {
-                closed.extend(self.close(lane));
+            let Some(open) = self.open.get_mut(&lane) else { unreachable!("what is due is open") };
+            open.due = None;
+            match goes(lane, &open.key) {
+                Goes::Now => closed.extend(self.close(lane)),
+                Goes::At(at) => {
+                    open.due = Some(at);
+                    self.due.insert((at, lane));
+                }
+                Goes::WhenIdle => {}
             }
         }
         closed
     }
 
-    /// Closes everything: no more events will come.
+    /// Closes everything: no more events will come, or not to these lanes.
     pub fn close_all(&mut self) -> Vec<KinesisRecord> {
         let lanes: Vec<_> = self.open.keys().copied().collect();
         lanes.into_iter().filter_map(|lane| self.close(lane)).collect()
@@ -254,4 +275,15 @@ impl Aggregator {
     pub fn set_max(&mut self, max: usize) {
         self.packing.max = max;
     }
+}
+
+fn start(packing: &Packing, lane: Option<LaneId>, key: OuterKey, record: &UserRecord<'_>, due: Instant) -> Open {
+    let capacity = if lane.is_none() { packing.target } else { FIRST_CAPACITY_BYTES };
+    let body = match packing.format {
+        Format::Kpl => Body::Kpl(Encoder::with_capacity(capacity)),
+        Format::Lines => Body::Lines(Vec::with_capacity(capacity)),
+        Format::Single => Body::Lines(Vec::with_capacity(record.data.len() + packing.delimiter.len())),
+    };
+    let stamp = key.explicit.then(|| hash_key_text(key.hash).into());
+    Open { body, key, stamp, count: 0, spans: Vec::with_capacity(2), oldest: record.read_at, due: Some(due) }
 }

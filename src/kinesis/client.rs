@@ -3,12 +3,14 @@
 //! A record's JSON is made once, when it is packed. The SDK is given the request's body as those pieces in a row, with the hash that the
 //! signature needs, so that it copies no payload: its own serializer would encode, grow and copy each of them on every attempt.
 
-use std::fmt;
+mod body;
+mod credentials;
+mod describe;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -16,28 +18,30 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{ConfigBag, Credentials, Intercept, RuntimeComponents, SharedHttpClient};
-use aws_sdk_kinesis::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::config::{Credentials, IdentityCache, SharedHttpClient};
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
-use aws_sigv4::http_request::SignableBody;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::config::KinesisConfig;
-use crate::kinesis::verdict::Origin;
+use crate::kinesis::verdict::{self, Origin};
+use body::PreparedBody;
+use credentials::{Keeper, RoleRefused, Source};
+pub use describe::{Asked, DescribeStream, OpenShard, StreamInfo};
 
 /// How long setting up a connection may take. The KPL gives it 6 s; a refused or unroutable endpoint should show sooner than a slow request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much of a body goes into a message that is no answer of the service, in bytes.
+const SHOWN_BODY_BYTES: usize = 200;
+
 /// One `PutRecords` request: elements of `Records`, as JSON.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The stream's name.
+    /// The stream's name, or its ARN: a stream of another account has to be named by it.
     pub stream: Arc<str>,
     /// The records.
     pub entries: Vec<Bytes>,
@@ -84,6 +88,8 @@ pub trait PutRecords {
 #[derive(Debug, Clone)]
 pub struct Aws {
     client: Client,
+    /// What has to hear of credentials that were refused.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// Why no client could be made.
@@ -110,22 +116,22 @@ pub enum Error {
 }
 
 impl Aws {
-    /// A client for the configured endpoint, with credentials from the SDK's own chain.
+    /// A client for the configured endpoint, with credentials from the SDK's own chain, or of the role that is assumed with them.
     pub async fn new(config: &KinesisConfig) -> Result<Self, Error> {
-        let http = http_client(config)?;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(region) = &config.region {
-            loader = loader.region(aws_config::Region::new(region.clone()));
-        }
-        let mut service = aws_sdk_kinesis::config::Builder::from(&loader.load().await);
+        let role = config.assume_role.clone();
+        let region = config.region.clone().map(aws_config::Region::new);
+        let mut source = Source { http: http_client(config)?, region, role };
+        let found = source.look().await;
+        // The region is looked for once; the credentials again and again.
+        source.region = found.region().cloned();
+        let keeper = Arc::new(Keeper::new(source));
+        let mut service = aws_sdk_kinesis::config::Builder::from(&found)
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(credentials::Shared(Arc::clone(&keeper)));
         if let Some(endpoint) = &config.endpoint {
             service = service.endpoint_url(endpoint);
         }
-        Ok(Self { client: Client::from_conf(service.build()) })
+        Ok(Self { client: Client::from_conf(service.build()), keeper: Some(keeper) })
     }
 
     /// A client with these credentials, which looks neither at the environment nor at the machine for anything else. Without a region in
@@ -144,7 +150,7 @@ impl Aws {
         if let Some(endpoint) = &config.endpoint {
             service = service.endpoint_url(endpoint);
         }
-        Ok(Self { client: Client::from_conf(service.build()) })
+        Ok(Self { client: Client::from_conf(service.build()), keeper: None })
     }
 
     /// The SDK's own client, for what the sender does not need.
@@ -154,13 +160,13 @@ impl Aws {
 
     /// The stream's record limit in bytes, if the role may ask for it. The service allows 20 such calls a second to an account.
     pub async fn record_limit(&self, stream: &str) -> Result<Option<usize>, RequestError> {
-        let summary =
-            self.client.describe_stream_summary().stream_name(stream).send().await.map_err(|e| request_error(&e))?;
-        let kib = summary
-            .stream_description_summary()
-            .and_then(aws_sdk_kinesis::types::StreamDescriptionSummary::max_record_size_in_kib);
-        Ok(kib.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib * 1024))
+        Ok(Some(self.stream_info(stream).await?.record_limit))
     }
+}
+
+/// Whether this names a stream by its ARN. A name has no colon.
+fn is_arn(stream: &str) -> bool {
+    stream.starts_with("arn:")
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -189,16 +195,22 @@ fn http_client(config: &KinesisConfig) -> Result<SharedHttpClient, Error> {
 
 impl PutRecords for Aws {
     fn put_records(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer>>> {
-        let operation = self
-            .client
-            .put_records()
-            .stream_name(&*request.stream)
-            .customize()
-            .interceptor(PreparedBody(body_pieces(&request)));
+        // The endpoint's name can depend on the account in the ARN.
+        let stream = &*request.stream;
+        let operation = self.client.put_records();
+        let operation = if is_arn(stream) { operation.stream_arn(stream) } else { operation.stream_name(stream) };
+        let operation = operation.customize().interceptor(PreparedBody(body::pieces(&request)));
+        let keeper = self.keeper.clone();
         Box::pin(async move {
             match operation.send().await {
                 Ok(output) => Ok(results(output)),
-                Err(error) => Err(request_error(&error)),
+                Err(error) => {
+                    let error = request_error(&error);
+                    if let Some(keeper) = keeper.filter(|_| verdict::on_credentials(&error.code)) {
+                        keeper.refused().await;
+                    }
+                    Err(error)
+                }
             }
         })
     }
@@ -223,120 +235,62 @@ where
 {
     let (code, origin) = match error {
         SdkError::ServiceError(e) => {
-            (e.err().code().unwrap_or("NoErrorCode").to_owned(), Origin::Service(e.raw().status().as_u16()))
+            let status = e.raw().status().as_u16();
+            (e.err().code().map_or_else(|| status_code(status), str::to_owned), Origin::Service(status))
         }
-        SdkError::ResponseError(e) => (
-            "UnreadableResponse".to_owned(),
-            match e.raw().status().as_u16() {
-                200..=299 => Origin::Transport,
-                status => Origin::Service(status),
-            },
-        ),
+        SdkError::ResponseError(e) => match e.raw().status().as_u16() {
+            200..=299 => ("UnreadableResponse".to_owned(), Origin::Transport),
+            status => (status_code(status), Origin::Service(status)),
+        },
         SdkError::TimeoutError(_) => ("Timeout".to_owned(), Origin::Transport),
         SdkError::ConstructionFailure(_) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
-        other if caused_by_credentials(other) => ("CredentialsNotFound".to_owned(), Origin::Credentials),
-        _ => ("ConnectionFailed".to_owned(), Origin::Transport),
+        other => match credentials_error(other) {
+            Some(code) => (code.to_owned(), Origin::Credentials),
+            None => ("ConnectionFailed".to_owned(), Origin::Transport),
+        },
     };
     let message = match error {
-        SdkError::ServiceError(e) => e.err().message().unwrap_or_default().to_owned(),
-        other => DisplayErrorContext(other).to_string(),
+        SdkError::ServiceError(e) => e.err().message().map_or_else(|| answered(e.raw()), str::to_owned),
+        SdkError::ResponseError(e) => answered(e.raw()),
+        other => match cause::<RoleRefused>(other) {
+            Some(refused) => refused.to_string(),
+            None => DisplayErrorContext(other).to_string(),
+        },
     };
     RequestError { code, message, origin }
 }
 
-fn caused_by_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Our name for an answer that has no code of the service.
+fn status_code(status: u16) -> String {
+    format!("Http{status}")
+}
+
+/// What was answered in place of an answer of the service: mostly a proxy's page, of which the beginning tells whose.
+fn answered(response: &HttpResponse) -> String {
+    let body = response.body().bytes().unwrap_or_default();
+    let shown = String::from_utf8_lossy(body.get(..SHOWN_BODY_BYTES).unwrap_or(body));
+    format!("status {} and {} bytes that are no answer of the service: {shown}", response.status(), body.len())
+}
+
+/// Our name for what is wrong with the credentials, if that is why nothing was sent.
+fn credentials_error(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if cause::<RoleRefused>(error).is_some() {
+        return Some("AssumeRoleFailed");
+    }
+    cause::<CredentialsError>(error).map(|error| match error {
+        CredentialsError::CredentialsNotLoaded(_) => "CredentialsNotFound",
+        _ => "CredentialsFailed",
+    })
+}
+
+/// The first cause of this kind.
+fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<CredentialsError>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }
-    false
-}
-
-/// `{"Records":[entry,entry],"StreamName":"name"}` in pieces.
-fn body_pieces(request: &Request) -> Vec<Bytes> {
-    let mut pieces = Vec::with_capacity(2 * request.entries.len() + 1);
-    for (i, entry) in request.entries.iter().enumerate() {
-        pieces.push(Bytes::from_static(if i == 0 { b"{\"Records\":[" } else { b"," }));
-        pieces.push(entry.clone());
-    }
-    let mut end = b"],\"StreamName\":".to_vec();
-    crate::event::write_text(&request.stream, &mut end);
-    end.push(b'}');
-    pieces.push(end.into());
-    pieces
-}
-
-/// Puts the body in place of the one that the SDK made (of no records), after it was made and before it is signed.
-#[derive(Debug)]
-struct PreparedBody(Vec<Bytes>);
-
-impl Intercept for PreparedBody {
-    fn name(&self) -> &'static str {
-        "PreparedBody"
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let mut hash = Sha256::new();
-        let mut length = 0;
-        for piece in &self.0 {
-            hash.update(piece);
-            length += piece.len();
-        }
-        let hex = hex(&hash.finalize());
-        let mut signing = config.load::<SigV4OperationSigningConfig>().cloned().unwrap_or_default();
-        signing.signing_options.payload_override = Some(SignableBody::Precomputed(hex));
-        config.interceptor_state().store_put(signing);
-        let request = context.request_mut();
-        request.headers_mut().insert("content-length", length.to_string());
-        *request.body_mut() =
-            SdkBody::from_body_1_x(Pieces { pieces: self.0.clone().into_iter(), length: length as u64 });
-        Ok(())
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
-}
-
-/// A body of bytes that are in memory already.
-struct Pieces {
-    pieces: std::vec::IntoIter<Bytes>,
-    length: u64,
-}
-
-impl fmt::Debug for Pieces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").field("length", &self.length).finish_non_exhaustive()
-    }
-}
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        let piece = self.pieces.next();
-        self.length -= piece.as_ref().map_or(0, |p| p.len() as u64);
-        Poll::Ready(piece.map(|p| Ok(http_body::Frame::data(p))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.length == 0
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.length)
-    }
+    None
 }

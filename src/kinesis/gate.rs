@@ -30,7 +30,14 @@ pub struct Blocked {
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     closed: Option<Closed>,
+    /// What the stream is stands in the way, whatever it would answer.
+    refused: Option<Blocked>,
 }
+
+/// What the stream is has not been asked yet.
+pub(super) const NOT_ASKED: &str = "NotAsked";
+/// The stream ignores keys, and aggregates would vanish at its consumers.
+pub(super) const AUTO_DISTRIBUTION: &str = "AutoDistribution";
 
 #[derive(Debug)]
 struct Closed {
@@ -44,17 +51,28 @@ struct Closed {
 impl Gate {
     pub(super) fn lets_through(&self, now: Instant, in_flight: usize, max_in_flight: usize) -> bool {
         match &self.closed {
+            _ if self.refused.is_some() => false,
             None => in_flight < max_in_flight,
             Some(closed) => closed.until <= now && in_flight == 0,
         }
     }
 
     pub(super) fn opens_at(&self) -> Option<Instant> {
-        self.closed.as_ref().map(|closed| closed.until)
+        self.closed.as_ref().filter(|_| self.refused.is_none()).map(|closed| closed.until)
+    }
+
+    /// Nothing goes through for this reason, or for none of this kind. Answers the reason before.
+    pub(super) fn refuse(&mut self, code: Option<&'static str>) -> Option<&'static str> {
+        let known = [NOT_ASKED, AUTO_DISTRIBUTION];
+        let before = self.refused.take().and_then(|b| known.into_iter().find(|code| *code == b.code));
+        self.refused =
+            code.map(|code| Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: clock::now() });
+        before
     }
 
     pub(super) fn blocked(&self) -> Option<&Blocked> {
-        self.closed.as_ref().and_then(|closed| closed.blocked.as_ref())
+        let refused = self.refused.as_ref().filter(|b| b.code != NOT_ASKED);
+        refused.or_else(|| self.closed.as_ref().and_then(|closed| closed.blocked.as_ref()))
     }
 
     /// Something was delivered. Answers what had been in the way.

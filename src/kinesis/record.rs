@@ -9,6 +9,7 @@ use crate::budget::Permit;
 use crate::config::Format;
 use crate::event::{EventRef, LaneId, Span};
 use crate::kinesis::encode::Undigested;
+use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::md5;
 
 /// Bytes of memory that a record takes beside its payload: this struct, its spans, the JSON around the payload.
@@ -39,6 +40,10 @@ pub struct KinesisRecord {
     pub lane: Option<LaneId>,
     /// Its partition key.
     pub partition_key: Arc<str>,
+    /// Where it lies in the hash space.
+    pub hash: u128,
+    /// That is said by an explicit hash key, and not by the partition key.
+    pub explicit: bool,
     /// What Kinesis counts: the length of data and partition key.
     pub size: usize,
     /// The events in it.
@@ -85,6 +90,7 @@ impl KinesisRecord {
 
 const DATA_OPEN: &[u8] = b"{\"Data\":\"";
 const KEY_OPEN: &[u8] = b"\",\"PartitionKey\":";
+const HASH_KEY_OPEN: &[u8] = b",\"ExplicitHashKey\":\"";
 
 /// Brings records into the form in which they are sent. Digests are computed for several aggregates at once.
 pub fn finish(records: &mut [KinesisRecord]) {
@@ -92,7 +98,7 @@ pub fn finish(records: &mut [KinesisRecord]) {
     for (index, record) in records.iter_mut().enumerate() {
         match std::mem::replace(&mut record.payload, Payload::Data(Vec::new())) {
             Payload::Undigested(open) => waiting.push((index, open)),
-            Payload::Data(data) => record.payload = Payload::Entry(entry(&data, &record.partition_key)),
+            Payload::Data(data) => record.payload = Payload::Entry(entry(&data, record)),
             done @ Payload::Entry(_) => record.payload = done,
         }
     }
@@ -101,7 +107,7 @@ pub fn finish(records: &mut [KinesisRecord]) {
         let group: Vec<_> = rest.by_ref().take(md5::LANES).collect();
         for ((index, open), digest) in digests(group) {
             let record = &mut records[index];
-            record.payload = Payload::Entry(entry(open.seal(digest).bytes(), &record.partition_key));
+            record.payload = Payload::Entry(entry(open.seal(digest).bytes(), record));
         }
     }
 }
@@ -119,13 +125,19 @@ fn digests(group: Vec<(usize, Undigested)>) -> Vec<((usize, Undigested), [u8; 16
     group.into_iter().zip(digests).collect()
 }
 
-fn entry(data: &[u8], partition_key: &str) -> Bytes {
+fn entry(data: &[u8], record: &KinesisRecord) -> Bytes {
     let encoded = base64_simd::STANDARD.encoded_length(data.len());
-    let mut out = Vec::with_capacity(DATA_OPEN.len() + encoded + KEY_OPEN.len() + partition_key.len() + 3);
+    let keys = KEY_OPEN.len() + record.partition_key.len() + 3 + HASH_KEY_OPEN.len() + MAX_HASH_KEY_DIGITS + 1;
+    let mut out = Vec::with_capacity(DATA_OPEN.len() + encoded + keys);
     out.extend_from_slice(DATA_OPEN);
     base64_simd::STANDARD.encode_append(data, &mut out);
     out.extend_from_slice(KEY_OPEN);
-    crate::event::write_text(partition_key, &mut out);
+    crate::event::write_text(&record.partition_key, &mut out);
+    if record.explicit {
+        out.extend_from_slice(HASH_KEY_OPEN);
+        out.extend_from_slice(hash_key_text(record.hash).as_bytes());
+        out.push(b'"');
+    }
     out.push(b'}');
     out.into()
 }
@@ -135,12 +147,15 @@ pub(crate) mod tests {
     use super::*;
     use crate::budget::Budget;
     use crate::kinesis::encode::{Encoder, Keys};
+    use crate::kinesis::hash::hash_key;
 
     /// A record of one event, for tests of what handles records.
     pub(crate) fn record(lane: Option<u32>, data: &str) -> KinesisRecord {
         KinesisRecord {
             lane: lane.map(LaneId),
             partition_key: "k".into(),
+            hash: hash_key("k"),
+            explicit: false,
             size: data.len() + 1,
             user_records: 1,
             spans: Vec::new(),
@@ -161,12 +176,14 @@ pub(crate) mod tests {
                 let data = r.size.to_string();
                 open.add(keys, &[data.as_bytes()]);
                 r.partition_key = keys.partition_key.into();
+                r.explicit = r.size % 2 == 0;
                 r.payload = Payload::Undigested(open.finish());
             }
             finish(&mut records);
             for r in &records {
                 let json: serde_json::Value = serde_json::from_slice(&r.entry()).unwrap();
                 assert_eq!(json["PartitionKey"], *r.partition_key);
+                assert_eq!(json["ExplicitHashKey"].as_str().is_some(), r.explicit);
                 let data = base64_simd::STANDARD.decode_to_vec(json["Data"].as_str().unwrap()).unwrap();
                 assert_eq!(data, r.data());
                 if let Some(protobuf) = data.strip_prefix(&crate::kinesis::encode::MAGIC) {

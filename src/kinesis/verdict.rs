@@ -102,6 +102,24 @@ fn on_code(code: &str) -> Option<Verdict> {
     })
 }
 
+/// Whether the service minds the credentials: others may be at hand by now.
+pub fn on_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException"
+    )
+}
+
 /// What somebody has to do about a hold: the sentence that goes into the log and on `/status`.
 pub fn way_out(code: &str) -> &'static str {
     match code {
@@ -114,6 +132,12 @@ pub fn way_out(code: &str) -> &'static str {
         }
         "CredentialsNotFound" => {
             "no AWS credentials were found: give the pod or task a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
+        "CredentialsFailed" => {
+            "the source of AWS credentials fails: see what it says; it is asked again until it answers"
+        }
+        "AssumeRoleFailed" => {
+            "the role in kinesis.assume_role cannot be assumed: name the role that this process runs under in its trust policy (with the external id, if there is one), and grant that role sts:AssumeRole"
         }
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "the credentials have expired, or this machine's clock is wrong: renew them, or set the clock"
@@ -131,11 +155,18 @@ pub fn way_out(code: &str) -> &'static str {
         "InvalidArgumentException" | "SerializationException" | "ValidationException" | "ValidationError" => {
             "the service refuses every record so far: check kinesis.stream and kinesis.endpoint"
         }
+        "AutoDistribution" => {
+            "the stream's record distribution is AUTO, and its consumers would drop aggregated records silently: set it to USER_PARTITION_KEY, or set kinesis.format to lines or single"
+        }
         "DeadLetterFile" => {
             "a record was refused and could not be put aside: free space in state_dir, or make it writable"
         }
         code if code.starts_with("KMS") => {
             "the stream's KMS key cannot be used: check the key's state and policy, and this role's kms:GenerateDataKey"
+        }
+        // What the client names by its status alone.
+        code if code.starts_with("Http") => {
+            "what answers is not the service: check kinesis.endpoint, and what lies between here and there"
         }
         _ => "the service refuses the requests: see the code",
     }
@@ -177,9 +208,19 @@ mod tests {
             ("SomethingNew", s(500), Verdict::Failed),
             ("Timeout", Origin::Transport, Verdict::Failed),
             ("CredentialsNotFound", Origin::Credentials, Verdict::Hold),
+            ("AssumeRoleFailed", Origin::Credentials, Verdict::Hold),
         ] {
             assert_eq!(on_request(code, origin), want, "{code} {origin:?}");
         }
+    }
+
+    #[test]
+    fn what_the_credentials_are_to_blame_for_waits_for_others() {
+        for code in ["ExpiredTokenException", "UnrecognizedClientException", "SignatureDoesNotMatch"] {
+            assert!(on_credentials(code));
+            assert_eq!(on_request(code, Origin::Service(400)), Verdict::Hold, "{code}");
+        }
+        assert!(!on_credentials("AccessDeniedException"), "others would be of the same role");
     }
 
     #[test]

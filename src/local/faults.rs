@@ -60,6 +60,8 @@ pub(crate) struct FaultPlan {
     pub(crate) shard_records_per_s: Option<u32>,
     /// What the dice start from; the same seed and the same requests meet the same faults.
     pub(crate) seed: Option<u64>,
+    /// Access keys that have expired: requests signed with one are refused with `ExpiredTokenException`, unless they meet another fault.
+    pub(crate) expired_keys: Vec<String>,
     /// The operations whose requests meet faults; empty is all.
     pub(crate) operations: Vec<String>,
 }
@@ -80,6 +82,7 @@ impl Default for FaultPlan {
             shard_bytes_per_s: None,
             shard_records_per_s: None,
             seed: None,
+            expired_keys: Vec::new(),
             operations: Vec::new(),
         }
     }
@@ -214,6 +217,11 @@ impl Faults {
         (fault.unwrap_or(RequestFault::None), Duration::from_millis(latency_ms))
     }
 
+    /// Whether a request's access key has expired.
+    pub(crate) fn has_expired(&self, operation: Operation, access_key: &str) -> bool {
+        self.plan.concerns(operation) && self.plan.expired_keys.iter().any(|key| key == access_key)
+    }
+
     /// What happens to a record.
     pub(crate) fn for_record(&mut self) -> RecordFault {
         let faults = [(self.plan.throttle, RecordFault::Throttle), (self.plan.fail_records, RecordFault::Fail)];
@@ -258,6 +266,14 @@ mod tests {
         assert_eq!(refused(r#"{"trottle":1}"#), r#"unknown key "trottle" in the fault plan; did you mean "throttle"?"#);
         assert!(refused(r#"{"latency_max":1}"#).contains("\"latency_max_ms\""));
         assert!(refused(r#"{"operations":["PutRecord","PutRecord5"]}"#).contains("PutRecord"));
+    }
+
+    #[test]
+    fn an_access_key_expires_for_the_operations_of_the_plan() {
+        let faults = Faults::new(plan(r#"{"expired_keys":["AKIA1","AKIA2"],"operations":["PutRecords"]}"#));
+        assert!(faults.has_expired(Operation::PutRecords, "AKIA2"));
+        assert!(!faults.has_expired(Operation::PutRecords, "AKIA3"));
+        assert!(!faults.has_expired(Operation::ListShards, "AKIA2"));
     }
 
     #[test]

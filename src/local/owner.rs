@@ -17,8 +17,8 @@ use super::state::State;
 /// What is asked of the owner.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    /// An operation of the API, with the request's body.
-    Call(Operation, Bytes),
+    /// An operation of the API, with the request's body and the access key that it is signed with.
+    Call { operation: Operation, access_key: String, body: Bytes },
     /// A request that was refused before its operation was known; only counted here.
     Refused(Refusal),
     /// The counters.
@@ -84,7 +84,7 @@ impl Owner {
 
     fn answer(&mut self, ask: Ask, now_ms: u64) -> Answer {
         match ask {
-            Ask::Call(operation, body) => self.call(operation, &body, now_ms),
+            Ask::Call { operation, access_key, body } => self.call(operation, &access_key, &body, now_ms),
             Ask::Refused(refusal) => {
                 let (status, body) = self.refuse(&refusal);
                 Answer::now(status, body)
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    fn call(&mut self, operation: Operation, body: &[u8], now_ms: u64) -> Answer {
+    fn call(&mut self, operation: Operation, access_key: &str, body: &[u8], now_ms: u64) -> Answer {
         self.state.count_request(operation.name());
         self.state.expire(now_ms);
         let (fault, delay) = self.state.faults.for_request(operation);
@@ -116,12 +116,19 @@ impl Owner {
                 let code = self.state.faults.plan.fail_requests_code.clone();
                 self.reply(Err(Refusal::new(code, "Refused by the fault plan.")))
             }
+            RequestFault::CloseAfter | RequestFault::None if self.state.faults.has_expired(operation, access_key) => {
+                let message = "The security token included in the request is expired";
+                self.reply(Err(Refusal::new("ExpiredTokenException", message)))
+            }
             RequestFault::CloseAfter => {
                 // The answer is made, and thrown away with all that a client could learn from it.
                 drop(self.reply_to(operation, body, now_ms));
                 Fate::Close
             }
-            RequestFault::None => self.reply_to(operation, body, now_ms),
+            RequestFault::None => {
+                self.state.count_access_key(access_key);
+                self.reply_to(operation, body, now_ms)
+            }
         };
         Answer { delay, fate }
     }

@@ -69,7 +69,7 @@ async fn handle(request: HttpRequest<Incoming>, owner: mpsc::Sender<Request>) ->
         }
     } else {
         match body.and_then(|body| Ok((operation(&head)?, body))) {
-            Ok((operation, body)) => Ask::Call(operation, body),
+            Ok((operation, body)) => Ask::Call { operation, access_key: access_key(&head), body },
             Err(refusal) => Ask::Refused(refusal),
         }
     };
@@ -105,6 +105,14 @@ fn operation(head: &hyper::http::request::Parts) -> Result<Operation, Refusal> {
         return Err(Refusal::new("SerializationException", advice));
     }
     Ok(operation)
+}
+
+/// The access key that a request is signed with: what stands before the first slash of its credential scope.
+fn access_key(head: &hyper::http::request::Parts) -> String {
+    let scope = text(&head.headers, AUTHORIZATION.as_str()).split_once("Credential=");
+    let scope = scope.or_else(|| head.uri.query()?.split_once("X-Amz-Credential="));
+    let key = scope.and_then(|(_, scope)| scope.split(['/', '%', '&', ',']).next());
+    key.unwrap_or_default().to_owned()
 }
 
 fn unknown(what: &str) -> Refusal {

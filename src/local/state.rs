@@ -39,6 +39,7 @@ pub(crate) struct State {
     expired_ms: u64,
     requests: BTreeMap<&'static str, u64>,
     errors: BTreeMap<String, u64>,
+    access_keys: BTreeMap<String, u64>,
 }
 
 impl State {
@@ -58,6 +59,7 @@ impl State {
             expired_ms: now_ms,
             requests: BTreeMap::new(),
             errors: BTreeMap::new(),
+            access_keys: BTreeMap::new(),
         };
         state.reset(now_ms);
         state
@@ -69,6 +71,7 @@ impl State {
         self.memory = 0;
         self.requests.clear();
         self.errors.clear();
+        self.access_keys.clear();
         self.faults = Faults::new(FaultPlan::default());
         for (name, shards) in self.initial.clone() {
             let stream = Stream::new(name.clone(), self.generation(), shards, now_ms);
@@ -144,12 +147,12 @@ impl State {
 
     /// Counts a refusal. The codes are the service's and those of fault plans, so that they are few.
     pub(crate) fn count_error(&mut self, code: &str) {
-        const MAX_CODES: usize = 100;
-        if let Some(count) = self.errors.get_mut(code) {
-            *count += 1;
-        } else if self.errors.len() < MAX_CODES {
-            self.errors.insert(code.to_owned(), 1);
-        }
+        count_name(&mut self.errors, code);
+    }
+
+    /// Counts a request that wasn't refused for the access key it is signed with.
+    pub(crate) fn count_access_key(&mut self, key: &str) {
+        count_name(&mut self.access_keys, key);
     }
 
     /// All counters.
@@ -159,11 +162,22 @@ impl State {
         json!({
             "requests": self.requests,
             "errors": self.errors,
+            "access_keys": self.access_keys,
             "memory_bytes": self.memory,
             "max_memory_bytes": self.max_memory,
             "faults": self.faults.plan,
             "streams": streams,
         })
+    }
+}
+
+/// Counts something by a name that clients choose: the first ones only, so that they can't fill the memory.
+fn count_name(counts: &mut BTreeMap<String, u64>, name: &str) {
+    const MAX_NAMES: usize = 100;
+    if let Some(count) = counts.get_mut(name) {
+        *count += 1;
+    } else if counts.len() < MAX_NAMES {
+        counts.insert(name.to_owned(), 1);
     }
 }
 

@@ -30,7 +30,8 @@ pub enum StreamRefusal {
 /// Every stream that anything goes to.
 #[derive(Debug)]
 pub struct Streams {
-    names: Vec<Arc<str>>,
+    /// Shared with every batch, so that whoever splits it can name its parts.
+    names: Arc<[Arc<str>]>,
     indexes: BTreeMap<Arc<str>, StreamIndex>,
     limit: usize,
 }
@@ -47,7 +48,7 @@ impl Streams {
     pub fn new(default: &str, limit: usize) -> Self {
         let default: Arc<str> = default.into();
         let indexes = BTreeMap::from([(Arc::clone(&default), StreamIndex::DEFAULT)]);
-        Self { names: vec![default], indexes, limit }
+        Self { names: [default].into(), indexes, limit }
     }
 
     /// The number of a stream, which is new if the name is.
@@ -63,7 +64,7 @@ impl Streams {
             return Err(StreamRefusal::Limit);
         }
         let name: Arc<str> = name.into();
-        self.names.push(Arc::clone(&name));
+        self.names = self.names.iter().chain([&name]).map(Arc::clone).collect();
         self.indexes.insert(name, index);
         Ok(index)
     }
@@ -74,7 +75,7 @@ impl Streams {
     }
 
     /// All names, in the order of their numbers; the first is the default.
-    pub fn names(&self) -> &[Arc<str>] {
+    pub fn names(&self) -> &Arc<[Arc<str>]> {
         &self.names
     }
 }

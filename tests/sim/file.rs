@@ -31,7 +31,12 @@ pub(crate) struct Line {
     pub(crate) end: usize,
     pub(crate) fate: Fate,
     pub(crate) poison: bool,
+    /// What its field `k` says; files share their keys.
+    pub(crate) key: Option<usize>,
 }
+
+/// The field that templates name.
+pub(crate) const KEYS: usize = 5;
 
 /// What kind of lines files have, and how they are parsed.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +125,8 @@ impl File {
         let padding = "x".repeat(padding);
         let name = format!("#{}.{}#", id.file, id.line);
         let mark = if poison { POISON } else { "" };
-        let json = format!("{{\"id\":\"{name}\",\"pad\":\"{mark}{padding}\"}}");
+        let key = rng.usize(..KEYS);
+        let json = format!("{{\"id\":\"{name}\",\"k\":\"{key}\",\"pad\":\"{mark}{padding}\"}}");
         let text = format!("oops {name} {mark}{padding}");
         let kind = if poison { 0 } else { rng.u8(..20) };
         let (line, fate) = match (content.parse, kind) {
@@ -138,7 +144,8 @@ impl File {
         };
         self.bytes.extend_from_slice(line.as_bytes());
         self.bytes.push(b'\n');
-        self.lines.push(Line { start, end: self.bytes.len(), fate, poison });
+        let key = line.starts_with("{\"id\"").then_some(key);
+        self.lines.push(Line { start, end: self.bytes.len(), fate, poison, key });
     }
 
     /// The length of the file at this time; in the last run, which began at `last`, it grows to its end.

@@ -23,6 +23,9 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
+/// Lines of one lane and key keep their order.
+type Ordering = (u32, Option<usize>);
+
 #[derive(Debug, Default, Clone)]
 struct Seen {
     /// How often it was stored.
@@ -43,9 +46,13 @@ struct Seen {
 pub(crate) struct Ledger {
     files: Rc<Vec<File>>,
     ordered: bool,
+    /// Keys have an order of their own.
+    keyed: bool,
     seen: Vec<Vec<Seen>>,
-    /// The last line of each lane, counted through its files, that was stored for the first time.
-    last: BTreeMap<u32, usize>,
+    /// The last line of each lane and key, counted through its files, that was stored for the first time.
+    last: BTreeMap<Ordering, usize>,
+    /// What has an order and is in a request that is under way.
+    out: BTreeSet<Ordering>,
     trace: Sha256,
     pub(crate) deliveries: u64,
     pub(crate) duplicates: u64,
@@ -54,13 +61,40 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(files: Rc<Vec<File>>, partition_key: &PartitionKey) -> Self {
         let seen = files.iter().map(|f| vec![Seen::default(); f.lines.len()]).collect();
-        let ordered = *partition_key == PartitionKey::Source;
-        Self { files, ordered, seen, last: BTreeMap::new(), trace: Sha256::new(), deliveries: 0, duplicates: 0 }
+        let ordered = *partition_key != PartitionKey::Random;
+        let keyed = matches!(partition_key, PartitionKey::Template(_));
+        let (last, out) = (BTreeMap::new(), BTreeSet::new());
+        Self { files, ordered, keyed, seen, last, out, trace: Sha256::new(), deliveries: 0, duplicates: 0 }
     }
 
     fn at(&mut self, id: LineId) -> Result<&mut Seen, Violation> {
         let seen = self.seen.get_mut(id.file).and_then(|f| f.get_mut(id.line));
         seen.ok_or_else(|| Violation(format!("{id:?} was never written")))
+    }
+
+    /// What a line keeps its order with.
+    fn ordering(&self, id: LineId) -> Ordering {
+        let file = &self.files[id.file];
+        (file.lane, file.lines[id.line].key.filter(|_| self.keyed))
+    }
+
+    fn orderings(&self, lines: &[LineId]) -> BTreeSet<Ordering> {
+        lines.iter().map(|id| self.ordering(*id)).collect()
+    }
+
+    /// A record with these lines leaves the agent.
+    pub(crate) fn departs(&mut self, lines: &[LineId]) -> Result<(), Violation> {
+        for ordering in self.orderings(lines) {
+            ensure!(!self.ordered || self.out.insert(ordering), "two records of {ordering:?} are under way at once");
+        }
+        Ok(())
+    }
+
+    /// Nothing more is awaited of it.
+    pub(crate) fn lands(&mut self, lines: &[LineId]) {
+        for ordering in self.orderings(lines) {
+            self.out.remove(&ordering);
+        }
     }
 
     /// A line leaves the agent in a record of which this is the hash.
@@ -98,8 +132,9 @@ impl Ledger {
         let position = file.lines_before + id.line;
         // What was set aside with a poisoned line left the order; a lost request of a run before may still bring it.
         if stored == 1 && !poisoned {
-            let before = self.last.insert(file.lane, position);
-            ensure!(!ordered || before < Some(position), "{id:?} of lane {} comes after {before:?}", file.lane);
+            let ordering = self.ordering(id);
+            let before = self.last.insert(ordering, position);
+            ensure!(!ordered || before < Some(position), "{id:?} of {ordering:?} comes after {before:?}");
         }
         self.deliveries += 1;
         self.duplicates += u64::from(stored > 1);

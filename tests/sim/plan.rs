@@ -1,11 +1,13 @@
 //! What one seed stands for: how the agent is set up, how the stream behaves, and when the process dies. Drawn once, before anything runs.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinetail::config::{Format, LongLines, OnParseError, Parse, PartitionKey};
 use kinetail::kinesis::aggregate::Packing;
 use kinetail::line::LineConfig;
+use kinetail::route::Template;
 
 use crate::file::{Content, File};
 
@@ -70,6 +72,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) mutant: Mutant,
     pub(crate) packing: Packing,
+    pub(crate) partition_key: PartitionKey,
+    /// The role may list the stream's shards.
+    pub(crate) lists_shards: bool,
     /// The stream's record limit grows to this at that time.
     pub(crate) raised: Option<(Duration, usize)>,
     pub(crate) line: LineConfig,
@@ -81,7 +86,7 @@ pub(crate) struct Plan {
     pub(crate) runs: Vec<End>,
     pub(crate) shards: u32,
     /// The number of shards becomes this at that time.
-    pub(crate) reshard: Option<(Duration, u32)>,
+    pub(crate) reshards: Vec<(Duration, u32)>,
     /// The part of every shard's rate that other producers take, until that time.
     pub(crate) neighbours: (f64, Duration),
     pub(crate) faults: Faults,
@@ -101,7 +106,8 @@ impl Plan {
         // One in twelve moves records of up to a mebibyte, the others are many and small.
         let large = rng.u8(..12) == 0;
         let format = *one(&mut rng, &[Format::Kpl, Format::Kpl, Format::Lines, Format::Single]);
-        let partition_key = one(&mut rng, &[PartitionKey::Random, PartitionKey::Source]).clone();
+        let template = PartitionKey::Template(Arc::new(Template::parse("{k}").expect("a template")));
+        let partition_key = one(&mut rng, &[PartitionKey::Random, PartitionKey::Source, template]).clone();
         let poison = rng.u8(..4) == 0;
         let content = Content {
             parse: *one(&mut rng, &[Parse::Json, Parse::Json, Parse::Raw]),
@@ -126,7 +132,16 @@ impl Plan {
         Self {
             seed,
             mutant,
-            packing: Packing { format, partition_key, target, max, max_age },
+            packing: Packing {
+                format,
+                target,
+                max,
+                max_records: *one(&mut rng, &[u32::MAX, u32::MAX, 7]),
+                max_age,
+                delimiter: (*b"\n").into(),
+            },
+            partition_key,
+            lists_shards: rng.bool(),
             raised: (rng.u8(..4) == 0).then(|| (millis(&mut rng, 0, 20_000), 2 * max)),
             line: LineConfig {
                 parse: content.parse,
@@ -142,7 +157,7 @@ impl Plan {
             files: Rc::new(files),
             runs,
             shards: rng.u32(1..7),
-            reshard: (rng.u8(..4) == 0).then(|| (millis(&mut rng, 0, 20_000), rng.u32(1..9))),
+            reshards: reshards(&mut rng),
             neighbours: (*one(&mut rng, &[0.0, 0.9, 0.99, 0.999]), millis(&mut rng, 0, 40_000)),
             faults: Faults {
                 before: *one(&mut rng, &[0.0, 0.02, 0.2]),
@@ -156,6 +171,13 @@ impl Plan {
             checkpoint_interval: millis(&mut rng, 0, 3000),
         }
     }
+}
+
+fn reshards(rng: &mut fastrand::Rng) -> Vec<(Duration, u32)> {
+    let count = rng.usize(..6).saturating_sub(2);
+    let mut reshards: Vec<_> = (0..count).map(|_| (millis(rng, 0, 20_000), rng.u32(1..9))).collect();
+    reshards.sort();
+    reshards
 }
 
 fn runs(rng: &mut fastrand::Rng) -> Vec<End> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetail::budget::{Budget, Permit};
-use kinetail::config::Parse;
+use kinetail::config::{Parse, PartitionKey};
 use kinetail::event::{Batch, LaneId, SourceId, Span};
 use kinetail::kinesis::Spare;
 use kinetail::kinesis::aggregate::max_event;
@@ -15,7 +15,7 @@ use kinetail::kinesis::record::batch_memory;
 use kinetail::line::{LineBuilder, Lines};
 use kinetail::offsets::OffsetTracker;
 use kinetail::parse::Added;
-use kinetail::route::Routes;
+use kinetail::route::{Router, Routes, Rules, Streams};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -267,7 +267,7 @@ impl Reader {
             let holds = stream.inspect();
             stream.check(holds);
         }
-        let batch = Batch {
+        let mut batch = Batch {
             source: SourceId(u32::try_from(index).expect("a handful of files")),
             source_name: "sim".into(),
             parser: if self.plan.line.parse == Parse::Json { "json" } else { "raw" },
@@ -286,6 +286,12 @@ impl Reader {
             read_at: Instant::now(),
             permit,
         };
+        let rules = match &self.plan.partition_key {
+            PartitionKey::Template(template) => Rules { partition_key: Some(Arc::clone(template)), ..Rules::default() },
+            PartitionKey::Random | PartitionKey::Source => Rules::default(),
+        };
+        let mut streams = Streams::new("sim", 1);
+        Router::new(&rules, "sim", "host", &mut streams).route(&mut batch, "", &mut streams);
         ch.batches.try_send(batch).ok();
         if self.plan.mutant == Mutant::CommitOnRead {
             self.open[index].tracker = Tracker::Highest(end as u64);

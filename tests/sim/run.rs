@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use kinetail::budget::Budget;
 use kinetail::deadletter::{DeadLetters, FILE_NAME};
-use kinetail::kinesis::{self, Sender, SenderConfig, Status};
+use kinetail::kinesis::facts::Facts;
+use kinetail::kinesis::{self, Sender, SenderConfig, Statuses};
 use kinetail::metrics::Metrics;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::file::{LineId, line_id};
 use crate::ledger::{Ledger, Violation, ensure};
-use crate::plan::{End, Mutant, Plan};
+use crate::plan::{End, Mutant, Plan, millis};
 use crate::reader::{self, Disk, Reader};
 use crate::stream::{Client, Inside, Stream};
 
@@ -66,7 +67,7 @@ struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     fn new(plan: Plan, scratch: &'a Path) -> Self {
         let start = Instant::now();
-        let ledger = Ledger::new(Rc::clone(&plan.files), &plan.packing.partition_key);
+        let ledger = Ledger::new(Rc::clone(&plan.files), &plan.partition_key);
         let plan = Rc::new(plan);
         let disk = Rc::new(RefCell::new(vec![0; plan.files.len()]));
         let stream = Rc::new(RefCell::new(Stream::new(Rc::clone(&plan), ledger, start)));
@@ -108,7 +109,7 @@ impl<'a> Simulation<'a> {
         let (spare, spare_rx) = mpsc::channel(BATCH_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
         let (stop_tx, stop) = watch::channel(false);
-        let (status, _status) = watch::channel(Status::default());
+        let (status, _status) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(self.limit());
         let dead_letters = DeadLetters::new(&self.scratch.join("state"));
         let pool = budget.try_reserve(0).expect("nothing always fits");
@@ -124,7 +125,19 @@ impl<'a> Simulation<'a> {
             record_limit: record_limit.clone(),
         };
         let mut reading = Box::pin(reader.run(reading));
-        let mut sending = Box::pin(sender.run(kinesis::Channels { batches, settled, spare, status, record_limit }));
+        let (facts_tx, facts) = watch::channel(Facts::default());
+        let resharded = Arc::new(Notify::new());
+        let map = self.follow_shards(&facts_tx, &resharded, number);
+        let channels = kinesis::Channels {
+            batches,
+            settled,
+            spare,
+            status,
+            record_limit,
+            facts,
+            resharded: Arc::clone(&resharded),
+        };
+        let mut sending = Box::pin(sender.run(channels));
         let drained = {
             let line = async { tokio::join!(&mut sending, &mut reading) };
             let run = async {
@@ -133,6 +146,7 @@ impl<'a> Simulation<'a> {
                     _ = line => true,
                     () = until(end, &stop_tx) => false,
                     never = self.follow(&limit_tx) => match never {},
+                    never = map => match never {},
                 }
             };
             Watched { stream: &self.stream, inner: pin!(run), at: Instant::now(), polls: 0 }.await?
@@ -165,6 +179,9 @@ impl<'a> Simulation<'a> {
         SenderConfig {
             delivered_before: false,
             stream: "sim".into(),
+            arn: None,
+            max_bytes: usize::MAX,
+            partition_key: self.plan.partition_key.clone(),
             packing: kinetail::kinesis::aggregate::Packing { max: self.limit(), ..self.plan.packing.clone() },
             max_in_flight: self.plan.max_in_flight,
             request_timeout: self.plan.request_timeout,
@@ -193,6 +210,20 @@ impl<'a> Simulation<'a> {
             }
         };
         tokio::join!(writable, raised);
+        std::future::pending().await
+    }
+
+    /// The stream's map of its shards, asked for at the start and whenever an answer shows that it is out of date.
+    async fn follow_shards(&self, facts: &watch::Sender<Facts>, stale: &Notify, run: u64) -> std::convert::Infallible {
+        let mut rng = fastrand::Rng::with_seed(self.plan.seed ^ run);
+        sleep(millis(&mut rng, 0, 200)).await;
+        facts.send_modify(|facts| facts.asked = true);
+        while self.plan.lists_shards {
+            sleep(millis(&mut rng, 0, 3000)).await;
+            let open = self.stream.borrow_mut().open_shards();
+            facts.send_modify(|facts| facts.shards = Some(open.into()));
+            stale.notified().await;
+        }
         std::future::pending().await
     }
 

@@ -2,7 +2,7 @@
 //! sees, as the service does, nothing but requests; consumers read through KCL's rule.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetail::budget::Budget;
-use kinetail::config::{Format, PartitionKey};
-use kinetail::kinesis::client::{Answer, EntryResult, PutRecords, Request, RequestError};
+use kinetail::config::Format;
+use kinetail::kinesis::client::{Answer, EntryResult, OpenShard, PutRecords, Request, RequestError};
 use kinetail::kinesis::deaggregate::{Deaggregated, deaggregate};
 use kinetail::kinesis::hash;
 use kinetail::kinesis::verdict::Origin;
@@ -40,6 +40,7 @@ struct Shard {
 /// A record as it is on the wire.
 struct Entry {
     partition_key: String,
+    hash: u128,
     data: Vec<u8>,
     lines: Vec<LineId>,
     poisoned: bool,
@@ -69,11 +70,12 @@ pub(crate) struct Stream {
     start: Instant,
     rng: fastrand::Rng,
     shards: Vec<Shard>,
-    resharded: bool,
+    /// Reshards that have happened.
+    resharded: usize,
+    first_shard: u32,
     /// Requests whose sender has gone away and that arrive all the same, by time.
     late: BTreeMap<(Duration, u64), Vec<Entry>>,
     late_count: u64,
-    keys_out: BTreeSet<String>,
     pub(crate) ledger: Ledger,
     pub(crate) violation: Option<Violation>,
     pub(crate) inside: Option<Inside>,
@@ -92,10 +94,10 @@ impl Stream {
             plan,
             start,
             rng,
-            resharded: false,
+            resharded: 0,
+            first_shard: 0,
             late: BTreeMap::new(),
             late_count: 0,
-            keys_out: BTreeSet::new(),
             ledger,
             violation: None,
             inside: None,
@@ -139,18 +141,19 @@ impl Stream {
             ensure!(size <= limit, "a record of {size} bytes, and {limit} are allowed");
             total += size;
             let events = events(self.plan.packing.format, &data, 0..=u128::MAX)?;
-            let lines = events.iter().map(|(id, _)| *id).collect();
+            let lines: Vec<LineId> = events.iter().map(|(id, _)| *id).collect();
+            let hash = match json["ExplicitHashKey"].as_str() {
+                Some(text) => hash::parse_hash_key(text).map_err(|e| Violation(e.to_string()))?,
+                None => hash::hash_key(&partition_key),
+            };
             let poisoned = data.windows(POISON.len()).any(|w| w == POISON.as_bytes());
             let mut hasher = DefaultHasher::new();
             bytes.hash(&mut hasher);
             for (id, _) in &events {
                 self.ledger.sent(*id, hasher.finish(), poisoned)?;
             }
-            if self.plan.packing.partition_key == PartitionKey::Source {
-                let fresh = self.keys_out.insert(partition_key.clone());
-                ensure!(fresh, "two records of the key {partition_key:?} are under way at once");
-            }
-            entries.push(Entry { partition_key, data, lines, poisoned });
+            self.ledger.departs(&lines)?;
+            entries.push(Entry { partition_key, hash, data, lines, poisoned });
         }
         ensure!(total <= REQUEST_BYTES, "a request of {total} bytes");
         self.inspect()?;
@@ -228,8 +231,7 @@ impl Stream {
     fn store_entry(&mut self, entry: &Entry, now: Duration) -> EntryResult {
         let (taken, until) = self.plan.neighbours;
         let rate = if now < until { 1.0 - taken } else { 1.0 };
-        let key = hash::hash_key(&entry.partition_key);
-        let shard = self.shards.iter_mut().find(|s| s.range.contains(&key)).expect("the shards cover all keys");
+        let shard = self.shards.iter_mut().find(|s| s.range.contains(&entry.hash)).expect("the shards cover all keys");
         let since = now.saturating_sub(shard.filled).as_secs_f64() * rate;
         shard.filled = now;
         shard.bytes = (shard.bytes + since * SHARD_BYTES).min(SHARD_BYTES * rate);
@@ -259,10 +261,19 @@ impl Stream {
 
     fn reshard(&mut self) {
         let now = self.now();
-        if let Some((_, count)) = self.plan.reshard.filter(|(at, _)| *at <= now && !self.resharded) {
-            self.resharded = true;
-            self.shards = shards(count, self.plan.shards, now);
+        while let Some((_, count)) = self.plan.reshards.get(self.resharded).copied().filter(|(at, _)| *at <= now) {
+            self.resharded += 1;
+            self.first_shard += u32::try_from(self.shards.len()).expect("a handful of shards");
+            self.shards = shards(count, self.first_shard, now);
+            self.meet("reshard");
         }
+    }
+
+    /// The stream's map as of now.
+    pub(crate) fn open_shards(&mut self) -> Vec<OpenShard> {
+        self.reshard();
+        let open = |s: &Shard| OpenShard { id: s.name.clone(), start: *s.range.start(), end: *s.range.end() };
+        self.shards.iter().map(open).collect()
     }
 
     /// Requests whose sender is gone arrive when they arrive.
@@ -343,7 +354,7 @@ impl Drop for Passage {
         let mut stream = self.stream.borrow_mut();
         let entries = std::mem::take(&mut self.entries);
         for entry in &entries {
-            stream.keys_out.remove(&entry.partition_key);
+            stream.ledger.lands(&entry.lines);
             let landed = entry.lines.iter().try_for_each(|id| stream.ledger.landed(*id));
             stream.check(landed);
         }

@@ -9,7 +9,7 @@ use kinetail::budget::{Budget, Permit};
 use kinetail::checkpoint::{Entry, Found, StateDir};
 use kinetail::config::{Config, Document, Layers};
 use kinetail::event::{Batch, SourceId, Span};
-use kinetail::kinesis::{Spare, Status};
+use kinetail::kinesis::{Spare, Statuses};
 use kinetail::metrics::Metrics;
 use kinetail::source::file::Group;
 use kinetail::source::file::identity::{self, FileId};
@@ -130,7 +130,7 @@ pub(crate) struct Agent {
     state: StateDir,
     /// The other ends have to stay open.
     _spare: mpsc::Sender<Spare>,
-    _status: watch::Sender<Status>,
+    _status: watch::Sender<Statuses>,
     _record_limit: watch::Sender<usize>,
 }
 
@@ -153,7 +153,7 @@ impl Agent {
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
         let (checkpoint_tx, checkpoints) = mpsc::channel(1);
         let (stop, stop_rx) = watch::channel(false);
-        let (status, status_rx) = watch::channel(Status::default());
+        let (status, status_rx) = watch::channel(Statuses::new());
         let (record_limit, record_limit_rx) = watch::channel(RECORD_LIMIT);
         let (kill, killed) = oneshot::channel();
         let channels = Channels {

@@ -27,7 +27,7 @@ use crate::checkpoint::{Entry, Found, Journal};
 use crate::clock;
 use crate::config::Format;
 use crate::event::{Batch, Span};
-use crate::kinesis::{Spare, Status};
+use crate::kinesis::{Spare, Statuses};
 use crate::metrics::Metrics;
 use crate::route::Streams;
 
@@ -84,7 +84,7 @@ pub struct Channels {
     /// True when the agent is to stop.
     pub stop: watch::Receiver<bool>,
     /// How the sender is doing.
-    pub sender: watch::Receiver<Status>,
+    pub sender: watch::Receiver<Statuses>,
     /// The stream's record limit.
     pub record_limit: watch::Receiver<usize>,
 }

@@ -9,6 +9,7 @@ use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Chan
 use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros};
 use crate::event::{SourceId, Span};
+use crate::kinesis::oldest_unsent;
 
 impl Reader {
     pub(super) fn settle(&mut self, spans: Vec<Span>) {
@@ -99,7 +100,7 @@ impl Reader {
     }
 
     pub(super) fn tell(&mut self, ch: &Channels, now: Instant) {
-        let oldest = ch.sender.borrow().oldest_unsent;
+        let oldest = oldest_unsent(&ch.sender.borrow());
         let mut backlogs = vec![0; self.groups.len()];
         let mut held = 0;
         for generation in self.files.iter() {

@@ -1,0 +1,167 @@
+//! The sender's way in: batches become open records, and the ledger hears of what they hold. Nothing is sent here.
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::aggregate::{Goes, UserRecord};
+use super::client::PutRecords;
+use super::place::{EventKeys, Place};
+use super::record::KinesisRecord;
+use super::{DEAD_LETTER_RETRY, Sender, Spare, goes};
+use crate::clock::unix_seconds;
+use crate::deadletter::DeadLetter;
+use crate::event::{Batch, Span, join_span};
+
+/// What an open record may hold while it cannot go out: as much as its shard gives us in this time. More would make refusals dear and the
+/// shares of a shard coarse; less would keep a lane from filling its shard over a slow network.
+const GROWN_SECONDS: f64 = 0.5;
+/// What the service gives a shard.
+const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
+
+impl<P: PutRecords> Sender<P> {
+    pub(super) fn take(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
+        if !batch.rejected.is_empty() {
+            if let Err(error) = self.write_rejected(&batch) {
+                tracing::error!(%error, "refused lines cannot be set aside; reading waits until they can");
+                self.parked = Some((batch, Instant::now() + DEAD_LETTER_RETRY));
+                return;
+            }
+            for rejected in &batch.rejected {
+                self.metrics.dropped_events.with_label_values(&["parse", rejected.reason]).inc();
+            }
+        }
+        self.metrics.in_flight_events.add(i64::try_from(batch.events.len()).unwrap_or(i64::MAX));
+        self.account(&batch);
+        self.pack(batch, spare);
+    }
+
+    pub(super) fn unpark(&mut self, spare: &mpsc::Sender<Spare>) {
+        if let Some((batch, at)) = self.parked.take() {
+            if at <= Instant::now() {
+                self.take(batch, spare);
+            } else {
+                self.parked = Some((batch, at));
+            }
+        }
+    }
+
+    fn write_rejected(&self, batch: &Batch) -> Result<(), crate::deadletter::Error> {
+        let (time, stream, partition_key) = (unix_seconds(), &*self.config.stream, &*batch.partition_key);
+        self.dead_letters.write(batch.rejected.iter().map(|rejected| {
+            let reason = rejected.reason;
+            let letter = DeadLetter { time, reason, message: "", stream, partition_key, data: None, data_base64: None };
+            (letter, &rejected.line[..])
+        }))
+    }
+
+    /// The ledger's side of a batch. Lines that became nothing count as events that were dropped.
+    fn account(&self, batch: &Batch) {
+        let (m, c) = (&self.metrics, &batch.counts);
+        let source = &[&*batch.source_name][..];
+        let dropped = c.dropped_blank + c.dropped_parse;
+        m.read_bytes.with_label_values(source).inc_by(batch.end - batch.start);
+        m.read_lines.with_label_values(source).inc_by(c.lines);
+        m.events.with_label_values(source).inc_by((batch.events.len() + batch.rejected.len()) as u64 + dropped);
+        for (count, reason) in [(c.dropped_blank, "blank"), (c.dropped_parse, "parse_error")] {
+            if count > 0 {
+                m.dropped_events.with_label_values(&["parse", reason]).inc_by(count);
+            }
+        }
+        if c.parse_errors > 0 {
+            m.parse_errors.with_label_values(&[batch.parser]).inc_by(c.parse_errors);
+        }
+        for (count, format) in [(c.cri_errors, "cri"), (c.docker_errors, "docker")] {
+            if count > 0 {
+                m.parse_errors.with_label_values(&[format]).inc_by(count);
+            }
+        }
+        if c.invalid_utf8 > 0 {
+            m.invalid_utf8.with_label_values(source).inc_by(c.invalid_utf8);
+        }
+        for (count, action) in [(c.split, "split"), (c.truncated, "truncated")] {
+            if count > 0 {
+                m.long_lines.with_label_values(&[&*batch.source_name, action]).inc_by(count);
+            }
+        }
+        for (count, reason) in [(c.truncated_bytes, "long_line"), (c.nul_bytes, "nul")] {
+            if count > 0 {
+                m.abandoned_bytes.with_label_values(&[reason]).inc_by(count);
+            }
+        }
+        let routes = &batch.routes.counts;
+        let keys = routes.keys().map(|(count, reason)| (&m.key_fallbacks, count, reason));
+        let streams = routes.streams().map(|(count, reason)| (&m.stream_fallbacks, count, reason));
+        for (fallbacks, count, reason) in keys.into_iter().chain(streams) {
+            if count > 0 {
+                fallbacks.with_label_values(&[reason]).inc_by(count);
+            }
+        }
+    }
+
+    fn pack(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
+        let now = Instant::now();
+        let mut more = &batch.more[..];
+        for (index, event) in batch.events.iter().enumerate() {
+            let count = more.iter().take_while(|further| further.event as usize == index).count();
+            let (further, rest) = more.split_at(count);
+            more = rest;
+            let keys = EventKeys {
+                lane: batch.lane,
+                source: &batch.partition_key,
+                own: batch.routes.partition_key(index),
+                hash: batch.routes.hash_key(index),
+            };
+            let place = self.placement.place(&keys);
+            let record = UserRecord {
+                partition_key: keys.own,
+                data: batch.bytes(event),
+                span: Span { source: batch.source, start: event.span_start, end: event.span_end },
+                further,
+                read_at: batch.read_at,
+            };
+            let closed = self.add(&record, &keys, place, now);
+            if let Some(closed) = closed {
+                self.collector.push(closed, &self.placement.shards);
+            }
+        }
+        for span in batch.unused() {
+            join_span(&mut self.settled, span);
+        }
+        self.aggregator.absorb(batch.permit);
+        self.aggregator.release();
+        // A reader that has enough buffers, or none that runs, lets this one go.
+        let (chunk, rendered, events) = (batch.chunk, batch.rendered, batch.events);
+        spare.try_send(Spare { chunk, rendered, events }).ok();
+    }
+
+    /// Adds an event, and answers a record when one had to be closed first.
+    fn add(
+        &mut self,
+        record: &UserRecord<'_>,
+        keys: &EventKeys<'_>,
+        place: Place,
+        now: Instant,
+    ) -> Option<KinesisRecord> {
+        let Self { aggregator, collector, placement, pacer, config, .. } = self;
+        let lane = place.lane;
+        let target = config.packing.target;
+        let mut full = aggregator.is_full(lane, record, target);
+        // A record that can go out at once stops at the target; one that has to wait anyway grows.
+        if full && let Some(key) = aggregator.key(lane) {
+            let shards = &placement.shards;
+            if goes(lane, key, (collector, pacer, shards), now) != Goes::Now {
+                let rate = shards.shard(key.hash).map_or(SHARD_BYTES_PER_SECOND, |shard| pacer.rate(shard));
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a rate is a few MiB a second"
+                )]
+                let grown = (rate * GROWN_SECONDS) as usize;
+                full = aggregator.is_full(lane, record, grown.min(config.max_bytes).max(target));
+            }
+        }
+        let closed = if full { aggregator.close(lane) } else { None };
+        aggregator.add(lane, record, || placement.outer_key(keys, place, pacer, now));
+        closed
+    }
+}
