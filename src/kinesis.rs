@@ -5,6 +5,7 @@
 pub mod aggregate;
 pub mod client;
 pub mod collect;
+pub mod compress;
 pub mod deaggregate;
 pub mod encode;
 pub mod facts;
