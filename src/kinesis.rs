@@ -8,6 +8,7 @@ pub mod collect;
 pub mod deaggregate;
 pub mod encode;
 pub mod hash;
+pub mod hot;
 pub mod md5;
 pub mod record;
 pub mod verdict;
