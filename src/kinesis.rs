@@ -10,6 +10,7 @@ pub mod deaggregate;
 pub mod encode;
 pub mod facts;
 pub mod hash;
+pub mod hot;
 pub mod md5;
 pub mod pace;
 pub mod place;
