@@ -190,6 +190,11 @@ fn stream(status: &Status) -> serde_json::Value {
         "blocked": status.blocked.as_ref().map(blocked),
         "oldest_unsent_seconds": age(status.oldest_unsent),
         "requests_in_flight": status.requests_in_flight,
+        "hot_keys": status.hot_keys.iter().map(|hot| json!({
+            "partition_key": hot.key,
+            "bytes_per_second": hot.bytes_per_second.round(),
+            "share_of_stream": hot.share,
+        })).collect::<Vec<_>>(),
     })
 }
 

@@ -100,7 +100,7 @@ impl Agent {
         }
         let delivered_before = matches!(&found, Found::Entries(entries) if entries.iter().any(|e| e.offset > 0));
         let metrics = Arc::new(Metrics::new());
-        let budget = Budget::new(config.memory_limit);
+        let budget = Budget::shared(config.memory_limit, streams_of(&config));
         let admin = match config.admin.listen {
             Some(address) => Some(Admin::bind(address).await?),
             None => None,
@@ -221,16 +221,23 @@ fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
                 Ok(0) | Err(_) => u32::MAX,
                 Ok(count) => count,
             },
+            compression: kinesis.compression,
             max_age,
             delimiter: kinesis.delimiter.as_bytes().into(),
         },
         max_bytes: kinesis.aggregate.max_bytes.unwrap_or(usize::MAX),
+        hot_key_share: kinesis.hot_key_share,
         partition_key: kinesis.partition_key.clone(),
         max_in_flight: kinesis.max_in_flight_requests,
         request_timeout: kinesis.request_timeout,
         delivered_before,
         seed: fastrand::u64(..),
     }
+}
+
+/// How many streams there can be.
+fn streams_of(config: &Config) -> usize {
+    if config.sources.iter().any(|source| source.stream.is_some()) { config.kinesis.max_streams } else { 1 }
 }
 
 /// The sources, and the streams that they name.

@@ -1,4 +1,5 @@
-//! The memory budget: how many bytes of log data may be in memory at once. It knows nothing of what they are.
+//! The memory budget: how many bytes of log data may be in memory at once, and how many of them one stream may hold while others need some. It
+//! knows nothing of what they are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +11,21 @@ use tokio::sync::Notify;
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// Of what is lent out, what is charged to each stream.
+    shares: Box<[AtomicUsize]>,
     freed: Notify,
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// A budget of so many bytes, for one stream.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), freed: Notify::new() })
+        Self::shared(limit, 1)
+    }
+
+    /// A budget of so many bytes, for up to so many streams.
+    pub fn shared(limit: usize, streams: usize) -> Arc<Self> {
+        let shares = (0..streams.max(1)).map(|_| AtomicUsize::new(0)).collect();
+        Arc::new(Self { limit, used: AtomicUsize::new(0), shares, freed: Notify::new() })
     }
 
     /// The whole of it.
@@ -29,7 +38,20 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes these bytes if they are free. When nothing is lent out anything fits, or a batch larger than the whole
+    /// Whether a stream may have more: it may hold as much as is free. One stream that takes nothing fills half of the budget, two of them two
+    /// thirds, and something is always left for the others. (Choudhury and Hahne's dynamic thresholds, of shared-memory switches.)
+    pub fn has_share(&self, stream: usize) -> bool {
+        let [_, _, ..] = &*self.shares else { return true };
+        let held = self.shares.get(stream).map_or(0, |share| share.load(Ordering::Relaxed));
+        held <= self.limit.saturating_sub(self.used())
+    }
+
+    /// How many streams it is for.
+    pub fn streams(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// Takes these bytes if they are free, for the first stream. When nothing is lent out anything fits, or a batch larger than the whole
     /// budget could never pass.
     pub fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         self.used
@@ -37,7 +59,9 @@ impl Budget {
                 (used == 0 || used.saturating_add(bytes) <= self.limit).then_some(used + bytes)
             })
             .ok()?;
-        Some(Permit { budget: Arc::clone(self), bytes })
+        let permit = Permit { budget: Arc::clone(self), bytes, stream: 0 };
+        permit.charge(bytes);
+        Some(permit)
     }
 
     /// Completes once bytes have come back since the last call. For one waiter.
@@ -51,6 +75,8 @@ impl Budget {
 pub struct Permit {
     budget: Arc<Budget>,
     bytes: usize,
+    /// Whose share they are charged to.
+    stream: usize,
 }
 
 impl Permit {
@@ -63,10 +89,20 @@ impl Permit {
     pub fn resize(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.budget.used.fetch_add(bytes - self.bytes, Ordering::AcqRel);
+            self.charge(bytes - self.bytes);
         } else {
             self.give_back(self.bytes - bytes);
         }
         self.bytes = bytes;
+    }
+
+    /// Charges them to another stream.
+    pub fn assign(&mut self, stream: usize) {
+        if stream != self.stream {
+            self.discharge(self.bytes);
+            self.stream = stream;
+            self.charge(self.bytes);
+        }
     }
 
     /// Takes a part out as a permit of its own; no more than there is.
@@ -74,16 +110,30 @@ impl Permit {
     pub fn split(&mut self, bytes: usize) -> Permit {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Permit { budget: Arc::clone(&self.budget), bytes }
+        Permit { budget: Arc::clone(&self.budget), bytes, stream: self.stream }
     }
 
     /// Takes another permit in.
     pub fn merge(&mut self, mut other: Permit) {
+        other.assign(self.stream);
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    fn charge(&self, bytes: usize) {
+        if let Some(share) = self.budget.shares.get(self.stream) {
+            share.fetch_add(bytes, Ordering::AcqRel);
+        }
+    }
+
+    fn discharge(&self, bytes: usize) {
+        if let Some(share) = self.budget.shares.get(self.stream) {
+            share.fetch_sub(bytes, Ordering::AcqRel);
+        }
     }
 
     fn give_back(&self, bytes: usize) {
         if bytes > 0 {
+            self.discharge(bytes);
             self.budget.used.fetch_sub(bytes, Ordering::AcqRel);
             self.budget.freed.notify_one();
         }
@@ -112,6 +162,29 @@ mod tests {
         assert_eq!(a.bytes(), 110);
         drop(a);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_leaves_room_for_the_others() {
+        let budget = Budget::shared(100, 3);
+        let mut held: Vec<Permit> = Vec::new();
+        let mut fill = |stream: usize| {
+            let mut bytes = 0;
+            while budget.has_share(stream) {
+                let mut permit = budget.try_reserve(5).unwrap();
+                permit.assign(stream);
+                bytes += permit.bytes();
+                held.push(permit);
+            }
+            bytes
+        };
+        assert_eq!((fill(1), fill(2)), (55, 25), "half, and half of the rest");
+        assert!(budget.has_share(0), "the third may still have some");
+        drop(held);
+        assert!(budget.used() == 0 && (0..3).all(|stream| budget.has_share(stream)));
+        let alone = Budget::new(10);
+        let _all = alone.try_reserve(10).unwrap();
+        assert!(alone.has_share(0), "one stream may have it all");
     }
 
     #[test]

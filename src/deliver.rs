@@ -13,6 +13,7 @@ use crate::budget::Budget;
 use crate::deadletter::DeadLetters;
 use crate::event::{Batch, Span};
 use crate::kinesis::client::{DescribeStream, PutRecords};
+use crate::kinesis::compress::largest_input;
 use crate::kinesis::facts::{DEFAULT_RECORD_LIMIT, Facts, Follow};
 use crate::kinesis::{self, Sender, SenderConfig, Spare, Statuses};
 use crate::metrics::Metrics;
@@ -71,7 +72,7 @@ impl<P: PutRecords + DescribeStream + Clone + 'static> Delivery<P> {
     pub async fn run(self, channels: Channels) {
         let Channels { mut batches, settled, spare, status, record_limit } = channels;
         let (limits, mut changed) = watch::channel(Limits::new());
-        let default = Arc::clone(&self.config.stream);
+        let (default, compression) = (Arc::clone(&self.config.stream), self.config.packing.compression);
         let mut senders = Senders { delivery: self, open: BTreeMap::new(), settled, spare, status, limits };
         let mut running = Running::new();
         senders.start(StreamIndex::DEFAULT, &default, &running);
@@ -89,13 +90,16 @@ impl<P: PutRecords + DescribeStream + Clone + 'static> Delivery<P> {
                 Some(()) = running.next() => {}
                 Ok(()) = changed.changed() => {
                     let least = changed.borrow_and_update().values().copied().min().unwrap_or(DEFAULT_RECORD_LIMIT);
+                    // What does not shrink must fit all the same.
+                    let least = largest_input(compression, least);
                     record_limit.send_if_modified(|limit| std::mem::replace(limit, least) != least);
                 }
                 Some(Ok(())) = room(channel.as_ref()) => {}
                 batch = batches.recv(), if open && waiting.is_empty() => match batch {
                     Some(batch) => {
                         let names = batch.routes.names.clone();
-                        for (stream, part) in split(batch) {
+                        for (stream, mut part) in split(batch) {
+                            part.permit.assign(stream.0 as usize);
                             let name = names.as_ref().and_then(|names| names.get(stream.0 as usize)).unwrap_or(&default);
                             senders.start(stream, name, &running);
                             waiting.push_back((stream, part));
@@ -145,7 +149,8 @@ impl<P: PutRecords + DescribeStream + Clone + 'static> Senders<P> {
             seed: config.seed.wrapping_add(u64::from(index.0)),
             ..config.clone()
         };
-        let pool = budget.try_reserve(0).expect("nothing always fits");
+        let mut pool = budget.try_reserve(0).expect("nothing always fits");
+        pool.assign(index.0 as usize);
         let sender = Sender::new(client.clone(), config, pool, dead_letters.clone(), Arc::clone(metrics));
         let channels = kinesis::Channels {
             batches,

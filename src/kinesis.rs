@@ -43,10 +43,11 @@ use collect::{Collector, RequestLimits};
 use facts::Facts;
 pub use gate::Blocked;
 use gate::Gate;
+use hot::{HotKey, HotKeys};
 use pace::Pacer;
 use place::Placement;
 use record::KinesisRecord;
-use shards::Shards;
+use shards::{SHARD_BYTES_PER_SECOND, Shards};
 
 /// Records in a request: the service's limit.
 pub const MAX_REQUEST_RECORDS: usize = 500;
@@ -55,6 +56,10 @@ pub const MAX_REQUEST_RECORDS: usize = 500;
 const REQUEST_BYTES: usize = 1 << 20;
 /// How long a batch waits whose refused lines cannot be written to the dead-letter file.
 const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
+/// How many partition keys are shown, of those that carry the most.
+const SHOWN_HOT_KEYS: usize = 5;
+/// How often it is looked whether one of them is too hot.
+const HOT_INTERVAL: Duration = Duration::from_mins(1);
 /// How often the age of the oldest unsent event is worked out anew while there is one.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -69,6 +74,8 @@ pub struct SenderConfig {
     pub packing: Packing,
     /// Bytes to which a record may grow while it has to wait.
     pub max_bytes: usize,
+    /// The part of a shard's bytes above which a partition key is warned about; zero is never.
+    pub hot_key_share: f64,
     /// Whose order is kept.
     pub partition_key: PartitionKey,
     /// Requests under way at once.
@@ -90,6 +97,8 @@ pub struct Status {
     pub oldest_unsent: Option<Instant>,
     /// Requests under way.
     pub requests_in_flight: usize,
+    /// The partition keys that carry the most bytes; none where keys are random.
+    pub hot_keys: Vec<HotKey>,
 }
 
 /// How the senders are doing, by stream.
@@ -159,6 +168,9 @@ pub struct Sender<P> {
     map_is_stale: bool,
     /// Kinesis has taken a record since the start: the stream is there and takes what we send.
     delivered: bool,
+    /// What carries the most; none where keys are random.
+    hot: Option<HotKeys>,
+    hot_due: Instant,
     status_due: Instant,
     /// The status as others see it says that there is nothing to do.
     shown_idle: bool,
@@ -182,6 +194,7 @@ impl<P: PutRecords> Sender<P> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let mut rng = fastrand::Rng::with_seed(config.seed);
+        let hot = (config.partition_key != PartitionKey::Random).then(|| HotKeys::new(Instant::now()));
         Self {
             client,
             aggregator: Aggregator::new(config.packing.clone(), pool),
@@ -198,6 +211,8 @@ impl<P: PutRecords> Sender<P> {
             settled: Vec::new(),
             parked: None,
             dead_letters,
+            hot,
+            hot_due: Instant::now(),
             status_due: Instant::now(),
             shown_idle: false,
             metrics,
@@ -351,11 +366,34 @@ impl<P: PutRecords> Sender<P> {
         let blocked = self.gate.blocked().cloned();
         self.shown_idle = blocked.is_none() && oldest_unsent.is_none() && self.flights.is_empty();
         self.show_rates();
-        let shown = Status { blocked, oldest_unsent, requests_in_flight: self.flights.len() };
+        let now = Instant::now();
+        if self.hot_due <= now {
+            self.hot_due = now + HOT_INTERVAL;
+            self.warn_of_hot_keys(now);
+        }
+        let hot_keys = self.hot.as_ref().map(|hot| hot.top(SHOWN_HOT_KEYS, now)).unwrap_or_default();
+        let shown = Status { blocked, oldest_unsent, requests_in_flight: self.flights.len(), hot_keys };
         let stream = Arc::clone(&self.config.stream);
         status.send_modify(|statuses| {
             statuses.insert(stream, shown);
         });
+    }
+
+    /// A key goes to one shard, whatever the number of shards: before it fills it, somebody should know.
+    fn warn_of_hot_keys(&mut self, now: Instant) {
+        let Some(hot) = &mut self.hot else { return };
+        hot.decay(now);
+        let limit = self.config.hot_key_share * SHARD_BYTES_PER_SECOND;
+        for key in hot.top(SHOWN_HOT_KEYS, now) {
+            if limit > 0.0 && key.bytes_per_second > limit {
+                tracing::warn!(
+                    key = key.key,
+                    stream = &*self.config.stream,
+                    share_of_shard = format!("{:.2}", key.bytes_per_second / SHARD_BYTES_PER_SECOND),
+                    "one partition key takes a large part of what a shard takes, and more shards do not help: choose a finer kinesis.partition_key (kinesis.hot_key_share says when this is warned about)"
+                );
+            }
+        }
     }
 
     fn show_rates(&self) {
@@ -385,6 +423,7 @@ fn goes(
 mod tests {
     use super::*;
     use crate::budget::Budget;
+    use crate::config::Compression;
     use crate::event::SourceId;
     use crate::line::Counts;
     use client::{EntryResult, Request};
@@ -407,13 +446,22 @@ mod tests {
         let (format, partition_key) = (Format::Kpl, PartitionKey::Source);
         let max_age = Duration::from_millis(100);
         let delimiter = (*b"\n").into();
-        let packing = Packing { format, target: 50 * 1024, max: 1 << 20, max_records: u32::MAX, max_age, delimiter };
+        let packing = Packing {
+            format,
+            target: 50 * 1024,
+            max: 1 << 20,
+            max_records: u32::MAX,
+            compression: Compression::None,
+            max_age,
+            delimiter,
+        };
         let (max_in_flight, request_timeout) = (4, Duration::from_secs(10));
         let config = SenderConfig {
             stream: "s".into(),
             arn: None,
             packing,
             max_bytes: usize::MAX,
+            hot_key_share: 0.5,
             partition_key,
             max_in_flight,
             request_timeout,

@@ -85,6 +85,12 @@ pub struct Metrics {
     pub bytes: IntCounterVec,
     /// What provisioned streams bill for them.
     pub payload_units: IntCounterVec,
+    /// Their bytes as on-demand streams count them.
+    pub rounded_bytes: IntCounterVec,
+    /// What would have been billed for the same events one by one.
+    pub alone_payload_units: IntCounterVec,
+    /// The same as on-demand streams count.
+    pub alone_rounded_bytes: IntCounterVec,
     /// Open shards of a stream.
     pub shards: IntGaugeVec,
     /// What the pacer gives a shard.
@@ -221,6 +227,24 @@ impl Metrics {
                 &r,
                 "kinesis_payload_units_total",
                 "PUT payload units (25 KiB, begun ones count) of the records acknowledged.",
+                &["stream"],
+            ),
+            rounded_bytes: counters(
+                &r,
+                "kinesis_rounded_bytes_total",
+                "Bytes acknowledged, each record's rounded up to 1 KiB, as on-demand streams are billed.",
+                &["stream"],
+            ),
+            alone_payload_units: counters(
+                &r,
+                "kinesis_unaggregated_payload_units_total",
+                "PUT payload units that the same events would have taken as records of their own.",
+                &["stream"],
+            ),
+            alone_rounded_bytes: counters(
+                &r,
+                "kinesis_unaggregated_rounded_bytes_total",
+                "Bytes rounded up to 1 KiB that the same events would have taken as records of their own.",
                 &["stream"],
             ),
             requests: counters(

@@ -228,6 +228,11 @@ impl Router {
         self.partition_key.is_none() && self.explicit_hash_key.is_none() && self.stream.is_none()
     }
 
+    /// The one stream that all events go to; none if each of them says it.
+    pub fn fixed_stream(&self) -> Option<StreamIndex> {
+        self.stream.is_none().then_some(self.fixed_stream)
+    }
+
     /// Says where the events of a batch go. It is of the file at this path.
     pub fn route(&self, batch: &mut Batch, path: &str, streams: &mut Streams) {
         let mut routes = Routes { stream: self.fixed_stream, ..Routes::default() };

@@ -297,7 +297,7 @@ impl Row {
         until("the first line", async || (service.lines() == ["first"]).then_some(())).await;
         service.set(Some(answer));
         log.write_all(b"second\nthird poison\nfourth\n").unwrap();
-        Self { answer, service, setup, agent, log }
+        Self { answer, agent, service, setup, log }
     }
 
     async fn check(mut self, outcome: Outcome) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetail::budget::Budget;
-use kinetail::config::{Format, PartitionKey};
+use kinetail::config::{Compression, Format, PartitionKey};
 use kinetail::event::{LaneId, SourceId, Span};
 use kinetail::kinesis::aggregate::{Aggregator, Goes, Packing, UserRecord, max_event};
 use kinetail::kinesis::client::OpenShard;
@@ -194,7 +194,7 @@ impl Plan {
 
     /// The key that an event brings along, if keys come from events. Some are long, and none is ASCII.
     fn own_key(&self, data: &[u8]) -> Option<String> {
-        let is_keyed = matches!(self.partition_key, PartitionKey::Template(_)) && data.len() % 5 > 0;
+        let is_keyed = matches!(self.partition_key, PartitionKey::Template(_)) && !data.len().is_multiple_of(5);
         is_keyed.then(|| format!("ü{}", data.len() % 7).repeat(1 + data.len() % 3))
     }
 }
@@ -311,7 +311,19 @@ fn plan() -> impl Strategy<Value = Plan> {
     (format, partition_key, shards, 100usize..5000, 1500usize..6000, max_records, 0u64..500).prop_map(
         |(format, partition_key, shards, target, max, max_records, age)| {
             let (max_age, delimiter) = (Duration::from_millis(age), (*b"\n").into());
-            Plan { packing: Packing { format, target, max, max_records, max_age, delimiter }, partition_key, shards }
+            Plan {
+                packing: Packing {
+                    format,
+                    target,
+                    max,
+                    max_records,
+                    compression: Compression::None,
+                    max_age,
+                    delimiter,
+                },
+                partition_key,
+                shards,
+            }
         },
     )
 }
@@ -341,7 +353,15 @@ fn the_largest_event_fits_into_a_record_of_any_format() {
     for format in [Format::Kpl, Format::Lines, Format::Single] {
         for partition_key in [PartitionKey::Random, PartitionKey::Source, template()] {
             let (max_records, max_age, delimiter) = (u32::MAX, Duration::from_secs(1), (*b"\n").into());
-            let packing = Packing { format, target: 51_200, max: 1 << 20, max_records, max_age, delimiter };
+            let packing = Packing {
+                format,
+                target: 51_200,
+                max: 1 << 20,
+                max_records,
+                compression: Compression::None,
+                max_age,
+                delimiter,
+            };
             let plan = Plan { packing, partition_key, shards: None };
             let events =
                 vec![(0, vec![b'x'; max_event(1 << 20)]), (0, Vec::new()), (1, vec![b'y'; max_event(1 << 20)])];

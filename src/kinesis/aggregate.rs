@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::budget::Permit;
-use crate::config::Format;
+use crate::config::{Compression, Format};
 use crate::event::{Further, LaneId, Span, join_span};
+use crate::kinesis::compress::{Compressor, bound, largest_input};
 use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC};
 use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::record::{KinesisRecord, Payload, memory};
@@ -17,6 +18,14 @@ use crate::kinesis::record::{KinesisRecord, Payload, memory};
 pub const MAX_KEY_BYTES: usize = 256;
 /// What the longest keys and their table entries take, with one record around the largest event: what an event must leave free.
 const ENVELOPE_BYTES: usize = MAGIC.len() + DIGEST_BYTES + 2 * MAX_KEY_BYTES + MAX_HASH_KEY_DIGITS + 64;
+/// What a PUT payload unit is (provisioned streams are billed by them).
+const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
+/// What the size of a record is rounded up to for the bill of an on-demand stream.
+const BILLED_BYTES: usize = 1024;
+/// Log lines are taken to shrink to a quarter until some have been compressed.
+const FIRST_RATIO: f64 = 4.0;
+/// How much of what was learnt before a record's own ratio changes.
+const RATIO_WEIGHT: f64 = 0.2;
 /// What a new aggregate has room for at first where there may be thousands of lanes.
 const FIRST_CAPACITY_BYTES: usize = 4096;
 
@@ -36,6 +45,8 @@ pub struct Packing {
     pub max: usize,
     /// The number of events that no record passes.
     pub max_records: u32,
+    /// How what is sent is compressed: records of [`Format::Lines`] as a whole, of [`Format::Kpl`] each event by itself.
+    pub compression: Compression,
     /// The longest an event waits for company.
     pub max_age: Duration,
     /// What every event ends with: a newline makes what Firehose writes to S3 one event a line.
@@ -79,6 +90,23 @@ pub enum Goes {
     WhenIdle,
 }
 
+/// What records are billed by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// PUT payload units, as provisioned streams count.
+    pub payload_units: u64,
+    /// Bytes, each record's rounded up to 1 KiB, as on-demand streams count.
+    pub rounded_bytes: u64,
+}
+
+impl Bill {
+    /// Adds a record of this size.
+    pub fn add(&mut self, size: usize) {
+        self.payload_units += size.div_ceil(PAYLOAD_UNIT_BYTES).max(1) as u64;
+        self.rounded_bytes += size.next_multiple_of(BILLED_BYTES).max(BILLED_BYTES) as u64;
+    }
+}
+
 #[derive(Debug)]
 enum Body {
     Kpl(Encoder),
@@ -92,6 +120,8 @@ struct Open {
     /// The explicit hash key as text.
     stamp: Option<Box<str>>,
     count: u32,
+    /// What its events would be billed for one by one.
+    alone: Bill,
     spans: Vec<Span>,
     oldest: Instant,
     /// When it is looked at next, if time alone makes it ready.
@@ -108,23 +138,50 @@ impl Open {
         data + self.key.partition_key.len()
     }
 
-    fn cost(&self, record: &UserRecord<'_>, delimiter: &[u8]) -> usize {
-        let data = record.data.len() + delimiter.len();
+    /// The size at which it may not grow any more, of which this many bytes may be sent.
+    fn room(&self, limit: usize, packing: &Packing, ratio: f64) -> usize {
+        let limit = limit.min(packing.max);
+        if packing.format != Format::Lines || packing.compression == Compression::None {
+            return limit;
+        }
+        let key = self.key.partition_key.len();
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "sizes are small"
+        )]
+        let expected = (limit.saturating_sub(key) as f64 * ratio) as usize;
+        expected.min(largest_input(packing.compression, packing.max.saturating_sub(key))) + key
+    }
+
+    fn cost(&self, record: &UserRecord<'_>, packing: &Packing) -> usize {
+        let data = record.data.len() + packing.delimiter.len();
         match &self.body {
             Body::Kpl(encoder) => {
                 let partition_key = record.partition_key.unwrap_or(&self.key.partition_key);
-                encoder.cost(Keys { partition_key, explicit_hash_key: self.stamp.as_deref() }, data)
+                encoder.cost(
+                    Keys { partition_key, explicit_hash_key: self.stamp.as_deref() },
+                    bound(packing.compression, data),
+                )
             }
             Body::Lines(_) => data,
         }
     }
 
-    fn add(&mut self, record: &UserRecord<'_>, delimiter: &[u8]) {
+    fn add(&mut self, record: &UserRecord<'_>, delimiter: &[u8], compressor: Option<&mut Compressor>) {
         match &mut self.body {
             Body::Kpl(encoder) => {
                 let partition_key = record.partition_key.unwrap_or(&self.key.partition_key);
                 let keys = Keys { partition_key, explicit_hash_key: self.stamp.as_deref() };
-                encoder.add(keys, &[record.data, delimiter]);
+                match compressor {
+                    None => encoder.add(keys, &[record.data, delimiter]),
+                    Some(compressor) => {
+                        let mut frame = Vec::new();
+                        compressor.compress(&[record.data, delimiter].concat(), &mut frame);
+                        encoder.add(keys, &[&frame]);
+                    }
+                }
             }
             Body::Lines(data) => {
                 data.extend_from_slice(record.data);
@@ -132,6 +189,8 @@ impl Open {
             }
         }
         self.count += 1;
+        let key = record.partition_key.unwrap_or(&self.key.partition_key);
+        self.alone.add(record.data.len() + delimiter.len() + key.len());
         self.oldest = self.oldest.min(record.read_at);
         for further in record.further {
             join_span(&mut self.spans, Span { start: further.start, end: further.end, ..record.span });
@@ -148,12 +207,16 @@ pub struct Aggregator {
     /// When each open record that waits for time alone is looked at next.
     due: BTreeSet<(Instant, Option<LaneId>)>,
     pool: Permit,
+    compressor: Option<Compressor>,
+    /// How many bytes become one, as learnt from the records before.
+    ratio: f64,
 }
 
 impl Aggregator {
     /// An aggregator without events; `pool` is an empty permit of the budget that batches are charged to.
     pub fn new(packing: Packing, pool: Permit) -> Self {
-        Self { packing, open: BTreeMap::new(), due: BTreeSet::new(), pool }
+        let compressor = (packing.compression != Compression::None).then(|| Compressor::new(packing.compression));
+        Self { packing, open: BTreeMap::new(), due: BTreeSet::new(), pool, compressor, ratio: FIRST_RATIO }
     }
 
     /// Takes over the memory of a batch whose events are added next.
@@ -178,7 +241,7 @@ impl Aggregator {
         self.open.get(&lane).is_some_and(|open| {
             packing.format == Format::Single
                 || open.count >= packing.max_records
-                || open.size() + open.cost(record, &packing.delimiter) > limit.min(packing.max)
+                || open.size() + open.cost(record, packing) > open.room(limit, packing, self.ratio)
         })
     }
 
@@ -190,8 +253,12 @@ impl Aggregator {
             self.due.insert((due, lane));
             start(packing, lane, key(), record, due)
         });
-        open.add(record, &packing.delimiter);
-        debug_assert!(open.size() <= packing.max, "events are cut to what a record can hold");
+        let compressor = self.compressor.as_mut().filter(|_| packing.format == Format::Kpl);
+        open.add(record, &packing.delimiter, compressor);
+        debug_assert!(
+            open.size() <= open.room(packing.max, packing, f64::MAX),
+            "events are cut to what a record can hold"
+        );
     }
 
     /// Closes what is open in a lane.
@@ -200,7 +267,12 @@ impl Aggregator {
         if let Some(due) = open.due {
             self.due.remove(&(due, lane));
         }
-        let size = open.size();
+        let partition_key = open.key.partition_key;
+        let payload = match open.body {
+            Body::Kpl(encoder) => Payload::Undigested(encoder.finish()),
+            Body::Lines(data) => Payload::Data(self.compressed(data)),
+        };
+        let size = payload.len() + partition_key.len();
         let mut permit = self.pool.split(memory(size));
         permit.resize(memory(size));
         Some(KinesisRecord {
@@ -211,21 +283,30 @@ impl Aggregator {
             oldest: open.oldest,
             permit,
             attempts: 0,
-            payload: match open.body {
-                Body::Kpl(encoder) => Payload::Undigested(encoder.finish()),
-                Body::Lines(data) => Payload::Data(data),
-            },
-            partition_key: open.key.partition_key,
+            payload,
+            partition_key,
+            alone: open.alone,
             hash: open.key.hash,
             explicit: open.key.explicit,
         })
+    }
+
+    fn compressed(&mut self, data: Vec<u8>) -> Vec<u8> {
+        let Some(compressor) = &mut self.compressor else { return data };
+        let mut out = Vec::new();
+        compressor.compress(&data, &mut out);
+        #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
+        let ratio = data.len() as f64 / out.len().max(1) as f64;
+        self.ratio += (ratio - self.ratio) * RATIO_WEIGHT;
+        out.shrink_to_fit();
+        out
     }
 
     /// What is open in a lane that has become idle is looked at at once if it has waited or grown enough.
     pub fn wake(&mut self, lane: LaneId, now: Instant) {
         let lane = Some(lane);
         let Some(open) = self.open.get_mut(&lane) else { return };
-        let ripe = open.size() >= self.packing.target
+        let ripe = open.size() >= open.room(self.packing.target, &self.packing, self.ratio)
             || open.count >= self.packing.max_records
             || self.packing.format == Format::Single;
         let due = if ripe { now } else { open.oldest + self.packing.max_age };
@@ -285,5 +366,14 @@ fn start(packing: &Packing, lane: Option<LaneId>, key: OuterKey, record: &UserRe
         Format::Single => Body::Lines(Vec::with_capacity(record.data.len() + packing.delimiter.len())),
     };
     let stamp = key.explicit.then(|| hash_key_text(key.hash).into());
-    Open { body, key, stamp, count: 0, spans: Vec::with_capacity(2), oldest: record.read_at, due: Some(due) }
+    Open {
+        body,
+        key,
+        stamp,
+        count: 0,
+        alone: Bill::default(),
+        spans: Vec::with_capacity(2),
+        oldest: record.read_at,
+        due: Some(due),
+    }
 }

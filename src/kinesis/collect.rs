@@ -119,13 +119,12 @@ impl Collector {
             after.is_empty()
         });
         for (id, _) in free.collect::<Vec<_>>() {
-            match self.lanes.get(&id).and_then(|lane| lane.queue.front()) {
-                Some(first) => self.queues.entry(shards.shard(first.hash)).or_default().ready.push_back(id),
-                None => {
-                    idle.push(id);
-                    // It may be of an old layout itself, and nothing will ever come to it.
-                    self.let_follow(id, shards, idle);
-                }
+            if let Some(first) = self.lanes.get(&id).and_then(|lane| lane.queue.front()) {
+                self.queues.entry(shards.shard(first.hash)).or_default().ready.push_back(id);
+            } else {
+                idle.push(id);
+                // It may be of an old layout itself, and nothing will ever come to it.
+                self.let_follow(id, shards, idle);
             }
         }
     }

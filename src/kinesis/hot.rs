@@ -26,6 +26,8 @@ pub struct HotKey {
     pub error: u64,
     /// Their part of all bytes of late.
     pub share: f64,
+    /// What that is a second.
+    pub bytes_per_second: f64,
 }
 
 /// A key and its count.
@@ -42,6 +44,8 @@ pub struct HotKeys {
     counts: Vec<f64>,
     entries: Vec<Entry>,
     total: f64,
+    /// Seconds before the last halving, halved as often as the bytes of them.
+    seconds: f64,
     halved: Instant,
 }
 
@@ -50,7 +54,7 @@ impl HotKeys {
     pub fn new(now: Instant) -> Self {
         let room = COUNTED_KEYS;
         let (hashes, counts, entries) = (Vec::with_capacity(room), Vec::with_capacity(room), Vec::with_capacity(room));
-        Self { hashes, counts, entries, total: 0.0, halved: now }
+        Self { hashes, counts, entries, total: 0.0, seconds: 0.0, halved: now }
     }
 
     /// Counts bytes of a key. A key that is known costs no allocation.
@@ -94,13 +98,17 @@ impl HotKeys {
         let times = i32::try_from(passed).unwrap_or(MAX_HALVINGS).min(MAX_HALVINGS);
         let factor = 0.5_f64.powi(times);
         self.total *= factor;
+        for _ in 0..times {
+            self.seconds = self.seconds.midpoint(HALF_LIFE.as_secs_f64());
+        }
         self.counts.iter_mut().for_each(|count| *count *= factor);
         self.entries.iter_mut().for_each(|entry| entry.error *= factor);
         self.halved += HALF_LIFE * u32::try_from(passed).unwrap_or(u32::MAX);
     }
 
     /// The keys that carry the most, the most first. What has faded away is not among them.
-    pub fn top(&self, most: usize) -> Vec<HotKey> {
+    pub fn top(&self, most: usize, now: Instant) -> Vec<HotKey> {
+        let seconds = self.seconds + now.saturating_duration_since(self.halved).as_secs_f64();
         let mut all: Vec<(f64, &Entry)> = self.counts.iter().copied().zip(&self.entries).collect();
         all.retain(|(count, _)| *count >= 1.0);
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.key.cmp(&b.1.key)));
@@ -109,6 +117,7 @@ impl HotKeys {
             bytes: whole(count.ceil()),
             error: whole(entry.error.ceil()),
             share: count / self.total,
+            bytes_per_second: count / seconds.max(1.0),
         };
         all.into_iter().take(most).map(hot).collect()
     }
@@ -181,13 +190,15 @@ mod tests {
                         hot.decay(now);
                         while start + HALF_LIFE * (halvings + 1) <= now {
                             halvings += 1;
-                            exact.values_mut().for_each(|bytes| *bytes /= 2.0);
+                            for bytes in exact.values_mut() {
+                            *bytes /= 2.0;
+                        }
                         }
                     }
                 }
             }
             let total: f64 = exact.values().sum();
-            let top = hot.top(usize::MAX);
+            let top = hot.top(usize::MAX, Instant::now());
             prop_assert!(top.len() <= COUNTED_KEYS);
             prop_assert!(top.is_sorted_by(|a, b| a.bytes >= b.bytes));
             // Floats are as exact as it takes here.
@@ -217,11 +228,11 @@ mod tests {
             hot.decay(now);
             hot.add("new", 1 << 20);
         }
-        let top = hot.top(1);
+        let top = hot.top(1, Instant::now());
         assert_eq!((&*top[0].key, top[0].error), ("new", 0));
         assert!((0.8..1.0).contains(&top[0].share), "{top:?}");
         hot.decay(now + Duration::from_hours(24 * 365));
-        assert_eq!(hot.top(9), []);
+        assert_eq!(hot.top(9, Instant::now()), []);
     }
 
     #[test]
@@ -231,10 +242,10 @@ mod tests {
         hot.add(&key("a"), 3);
         hot.add(&key("b"), 5);
         hot.add(&key("a"), 4);
-        let top = hot.top(9);
+        let top = hot.top(9, Instant::now());
         assert_eq!([top[0].bytes, top[1].bytes], [7, 5]);
         assert_eq!(top[0].key, format!("{}…", "é".repeat(SHOWN_CHARS - 1)));
         hot.add("", 100);
-        assert_eq!(hot.top(1)[0].key, "");
+        assert_eq!(hot.top(1, Instant::now())[0].key, "");
     }
 }

@@ -3,10 +3,11 @@
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::aggregate::{Goes, UserRecord};
+use super::aggregate::{Goes, MAX_KEY_BYTES, UserRecord, max_event};
 use super::client::PutRecords;
 use super::place::{EventKeys, Place};
 use super::record::KinesisRecord;
+use super::shards::SHARD_BYTES_PER_SECOND;
 use super::{DEAD_LETTER_RETRY, Sender, Spare, goes};
 use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
@@ -15,8 +16,6 @@ use crate::event::{Batch, Span, join_span};
 /// What an open record may hold while it cannot go out: as much as its shard gives us in this time. More would make refusals dear and the
 /// shares of a shard coarse; less would keep a lane from filling its shard over a slow network.
 const GROWN_SECONDS: f64 = 0.5;
-/// What the service gives a shard.
-const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
 
 impl<P: PutRecords> Sender<P> {
     pub(super) fn take(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
@@ -105,12 +104,9 @@ impl<P: PutRecords> Sender<P> {
             let count = more.iter().take_while(|further| further.event as usize == index).count();
             let (further, rest) = more.split_at(count);
             more = rest;
-            let keys = EventKeys {
-                lane: batch.lane,
-                source: &batch.partition_key,
-                own: batch.routes.partition_key(index),
-                hash: batch.routes.hash_key(index),
-            };
+            let own = batch.routes.partition_key(index).filter(|own| self.has_room_for(own, batch.bytes(event)));
+            let keys =
+                EventKeys { lane: batch.lane, source: &batch.partition_key, own, hash: batch.routes.hash_key(index) };
             let place = self.placement.place(&keys);
             let record = UserRecord {
                 partition_key: keys.own,
@@ -134,6 +130,15 @@ impl<P: PutRecords> Sender<P> {
         spare.try_send(Spare { chunk, rendered, events }).ok();
     }
 
+    /// Events are cut so that a record holds one with keys of ASCII. Beside the largest of them, a longer key gives way to that of the source.
+    fn has_room_for(&self, own: &str, data: &[u8]) -> bool {
+        let fits = own.len() <= MAX_KEY_BYTES || data.len() + 2 * own.len() <= max_event(self.config.packing.max);
+        if !fits {
+            self.metrics.key_fallbacks.with_label_values(&["too_long"]).inc();
+        }
+        fits
+    }
+
     /// Adds an event, and answers a record when one had to be closed first.
     fn add(
         &mut self,
@@ -142,7 +147,7 @@ impl<P: PutRecords> Sender<P> {
         place: Place,
         now: Instant,
     ) -> Option<KinesisRecord> {
-        let Self { aggregator, collector, placement, pacer, config, .. } = self;
+        let Self { aggregator, collector, placement, pacer, config, hot, .. } = self;
         let lane = place.lane;
         let target = config.packing.target;
         let mut full = aggregator.is_full(lane, record, target);
@@ -159,6 +164,9 @@ impl<P: PutRecords> Sender<P> {
                 let grown = (rate * GROWN_SECONDS) as usize;
                 full = aggregator.is_full(lane, record, grown.min(config.max_bytes).max(target));
             }
+        }
+        if let Some(hot) = hot {
+            hot.add(keys.own.unwrap_or(keys.source), record.data.len() as u64);
         }
         let closed = if full { aggregator.close(lane) } else { None };
         aggregator.add(lane, record, || placement.outer_key(keys, place, pacer, now));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::aggregate::Bill;
 use super::client::{Answer, EntryResult, PutRecords, Request, RequestError};
 use super::deaggregate::{Deaggregated, deaggregate};
 use super::record::{self, KinesisRecord};
@@ -15,8 +16,6 @@ use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
 use crate::event::join_span;
 
-/// What a PUT payload unit is (provisioned streams are billed by them).
-const PAYLOAD_UNIT_BYTES: usize = 25 * 1024;
 /// Refused records: first after up to 100 ms, since a shard's second has passed by then on average half; 5 s keeps a long outage cheap and its end quick to see.
 const RESEND: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
@@ -151,7 +150,12 @@ impl<P: PutRecords> Sender<P> {
         m.user_records.with_label_values(stream).inc_by(u64::from(record.user_records));
         m.records.with_label_values(stream).inc();
         m.bytes.with_label_values(stream).inc_by(record.size as u64);
-        m.payload_units.with_label_values(stream).inc_by(record.size.div_ceil(PAYLOAD_UNIT_BYTES) as u64);
+        let mut bill = Bill::default();
+        bill.add(record.size);
+        m.payload_units.with_label_values(stream).inc_by(bill.payload_units);
+        m.rounded_bytes.with_label_values(stream).inc_by(bill.rounded_bytes);
+        m.alone_payload_units.with_label_values(stream).inc_by(record.alone.payload_units);
+        m.alone_rounded_bytes.with_label_values(stream).inc_by(record.alone.rounded_bytes);
         m.delivery_latency.observe((now - record.oldest).as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit into 53 bits")]
         m.last_success.set(unix_seconds() as f64);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::budget::Permit;
 use crate::config::Format;
 use crate::event::{EventRef, LaneId, Span};
+use crate::kinesis::aggregate::Bill;
 use crate::kinesis::encode::Undigested;
 use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::md5;
@@ -48,6 +49,8 @@ pub struct KinesisRecord {
     pub size: usize,
     /// The events in it.
     pub user_records: u32,
+    /// What they would be billed for one by one.
+    pub alone: Bill,
     /// The bytes of files that it settles.
     pub spans: Vec<Span>,
     /// When the oldest of its events was read.
@@ -69,6 +72,22 @@ pub enum Payload {
     Data(Vec<u8>),
     /// An element of a request's `Records`, as JSON.
     Entry(Bytes),
+}
+
+impl Payload {
+    /// The length of the data that is sent, while it is not sent yet.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Undigested(open) => open.size(),
+            Self::Data(data) => data.len(),
+            Self::Entry(_) => unreachable!("a record's size is known before it is an entry"),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl KinesisRecord {
@@ -158,6 +177,7 @@ pub(crate) mod tests {
             explicit: false,
             size: data.len() + 1,
             user_records: 1,
+            alone: Bill::default(),
             spans: Vec::new(),
             oldest: Instant::now(),
             permit: Budget::new(usize::MAX).try_reserve(0).unwrap(),

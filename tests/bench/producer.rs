@@ -170,6 +170,7 @@ fn collect(bench: &Bench) {
             explicit: false,
             size: SIZE,
             user_records: 1,
+            alone: kinetail::kinesis::aggregate::Bill::default(),
             spans: Vec::new(),
             oldest: now,
             permit: budget.try_reserve(0).expect("nothing always fits"),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kinetail::config::{Format, LongLines, OnParseError, Parse, PartitionKey};
+use kinetail::config::{Compression, Format, LongLines, OnParseError, Parse, PartitionKey};
 use kinetail::kinesis::aggregate::Packing;
 use kinetail::line::LineConfig;
 use kinetail::route::Template;
@@ -137,6 +137,7 @@ impl Plan {
                 target,
                 max,
                 max_records: *one(&mut rng, &[u32::MAX, u32::MAX, 7]),
+                compression: Compression::None,
                 max_age,
                 delimiter: (*b"\n").into(),
             },

@@ -181,6 +181,7 @@ impl<'a> Simulation<'a> {
             stream: "sim".into(),
             arn: None,
             max_bytes: usize::MAX,
+            hot_key_share: 0.5,
             partition_key: self.plan.partition_key.clone(),
             packing: kinetail::kinesis::aggregate::Packing { max: self.limit(), ..self.plan.packing.clone() },
             max_in_flight: self.plan.max_in_flight,

@@ -42,7 +42,7 @@ impl Reader {
             if self.files.get(id).is_none_or(|g| g.state == State::Done) {
                 continue;
             }
-            if !self.is_proven(id, now) || self.has_to_wait(id, &behind) {
+            if !self.is_proven(id, now) || self.has_to_wait(id, &behind) || !self.has_share(id) {
                 self.files.update(id, |g| g.pause(now));
                 self.quieten(id, now);
                 continue;
@@ -157,6 +157,15 @@ impl Reader {
     fn has_to_wait(&self, id: SourceId, behind: &BTreeMap<usize, SourceId>) -> bool {
         let group = self.files.get(id).map(|g| g.group);
         group.and_then(|group| behind.get(&group)).is_some_and(|first| *first < id)
+    }
+
+    /// Whether the streams that a file's events go to may hold more than they do. One that takes nothing stops its own files, not the others.
+    fn has_share(&self, id: SourceId) -> bool {
+        let Some(generation) = self.files.get(id) else { return true };
+        match self.groups[generation.group].router.fixed_stream() {
+            Some(stream) => self.budget.has_share(stream.0 as usize),
+            None => (0..self.streams.names().len()).all(|stream| self.budget.has_share(stream)),
+        }
     }
 
     /// Whether a file is known not to be the copy that a rotator makes before it truncates the original. One that has as yet nothing but what
