@@ -167,6 +167,8 @@ impl<'de, T, W: Fn(&str) -> Option<T>, F: FnMut(T, &'de str)> Visitor<'de> for F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn get(event: &str, name: &str) -> Option<String> {
         let mut wanted = Wanted::default();
@@ -221,5 +223,48 @@ mod tests {
         let mut found = wanted.slots();
         wanted.find(b"{\"a\":1,\"b\":\"\xff\"}", &mut found);
         assert_eq!(found, [None]);
+    }
+
+    /// The same over a loaded tree, the plain way.
+    fn looked_up(value: &Value, path: &str) -> Option<String> {
+        let fields = value.as_object()?;
+        let split = |(at, _): (usize, &str)| path.split_at_checked(at);
+        let ends = path.match_indices('.').collect::<Vec<_>>().into_iter().rev().filter_map(split);
+        std::iter::once((path, "")).chain(ends).find_map(|(name, rest)| match (fields.get(name)?, rest) {
+            (Value::String(text), "") => Some(text.clone()),
+            (value @ (Value::Bool(_) | Value::Number(_)), "") => Some(value.to_string()),
+            (_, "") => None,
+            (value, rest) => looked_up(value, rest.strip_prefix('.')?),
+        })
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[a.\"\\\\é\n]{0,4}".prop_map(Value::from),
+            Just(Value::Array(Vec::new())),
+        ];
+        scalar.prop_recursive(4, 24, 4, |inner| {
+            proptest::collection::btree_map("[ab](\\.[ab]){0,2}", inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect()))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_a_loaded_tree_has(event in value(), names in proptest::collection::vec("[ab](\\.[ab]){0,3}", 1..4)) {
+            let text = event.to_string();
+            let mut wanted = Wanted::default();
+            let fields: Vec<usize> = names.iter().map(|name| wanted.field(name)).collect();
+            let mut found = wanted.slots();
+            wanted.find(text.as_bytes(), &mut found);
+            for (name, field) in names.iter().zip(fields) {
+                let mut out = String::new();
+                let has = wanted.write(field, &found, &mut out);
+                prop_assert_eq!(has.then_some(out), looked_up(&event, name), "{} in {}", name, text);
+            }
+        }
     }
 }
