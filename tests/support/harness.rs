@@ -297,7 +297,8 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) struct Consumer {
     client: Client,
-    shards: Vec<(RangeInclusive<u128>, String)>,
+    /// The range of each, and where to go on in it; nowhere once a closed one is read to its end.
+    shards: Vec<(RangeInclusive<u128>, Option<String>)>,
     /// All events so far, those of a shard in its order.
     pub(crate) events: Vec<Event>,
     /// Kinesis records so far.
@@ -306,14 +307,19 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) async fn new(stand: &Stand) -> Self {
+        Self::of(stand, STREAM).await
+    }
+
+    /// Of a stream that has another name.
+    pub(crate) async fn of(stand: &Stand, stream: &str) -> Self {
         let client = stand.client.clone();
         let mut shards = Vec::new();
-        for shard in client.list_shards().stream_name(STREAM).send().await.unwrap().shards() {
+        for shard in client.list_shards().stream_name(stream).send().await.unwrap().shards() {
             let range = shard.hash_key_range().unwrap();
             let range = range.starting_hash_key().parse().unwrap()..=range.ending_hash_key().parse().unwrap();
-            let request = client.get_shard_iterator().stream_name(STREAM).shard_id(shard.shard_id());
+            let request = client.get_shard_iterator().stream_name(stream).shard_id(shard.shard_id());
             let request = request.shard_iterator_type(ShardIteratorType::TrimHorizon);
-            shards.push((range, request.send().await.unwrap().shard_iterator.unwrap()));
+            shards.push((range, request.send().await.unwrap().shard_iterator));
         }
         Self { client, shards, events: Vec::new(), records: 0 }
     }
@@ -321,9 +327,9 @@ impl Consumer {
     /// Reads what is there.
     pub(crate) async fn look(&mut self) {
         for (shard, (range, iterator)) in self.shards.iter_mut().enumerate() {
-            loop {
-                let answer = self.client.get_records().shard_iterator(&*iterator).send().await.unwrap();
-                *iterator = answer.next_shard_iterator.unwrap();
+            while let Some(at) = iterator.take() {
+                let answer = self.client.get_records().shard_iterator(at).send().await.unwrap();
+                *iterator = answer.next_shard_iterator;
                 for record in &answer.records {
                     let data = record.data.as_ref();
                     self.records += 1;
