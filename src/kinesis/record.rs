@@ -119,7 +119,8 @@ fn digests(group: Vec<(usize, Undigested)>) -> Vec<((usize, Undigested), [u8; 16
     group.into_iter().zip(digests).collect()
 }
 
-fn entry(data: &[u8], partition_key: &str) -> Bytes {
+/// An element of `Records`, as JSON.
+pub fn entry(data: &[u8], partition_key: &str) -> Bytes {
     let encoded = base64_simd::STANDARD.encoded_length(data.len());
     let mut out = Vec::with_capacity(DATA_OPEN.len() + encoded + KEY_OPEN.len() + partition_key.len() + 3);
     out.extend_from_slice(DATA_OPEN);
