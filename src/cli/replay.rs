@@ -393,7 +393,9 @@ fn judge_request(
             Ok(None)
         }
         Verdict::Reject => {
-            items.into_iter().for_each(|item| chunk.refuse(stream, item, (&code, &message)));
+            for item in items {
+                chunk.refuse(stream, item, (&code, &message));
+            }
             Ok(None)
         }
         Verdict::Hold => {

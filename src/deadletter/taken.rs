@@ -222,10 +222,10 @@ mod tests {
         let taker = Taker::new(dir.path()).unwrap();
         assert!(taker.take().unwrap().is_none() && taker.left().unwrap().is_none());
         write(dir.path(), "a\nb\n");
-        let mut taken = taker.take().unwrap().unwrap();
+        let mut file = taker.take().unwrap().unwrap();
         write(dir.path(), "c\n");
-        assert_eq!(all(&mut taken), ["a", "b"]);
-        taken.finish().unwrap();
+        assert_eq!(all(&mut file), ["a", "b"]);
+        file.finish().unwrap();
         assert!(taker.left().unwrap().is_none());
         assert_eq!(all(&mut taker.take().unwrap().unwrap()), ["c"]);
     }
@@ -237,21 +237,21 @@ mod tests {
         {
             let taker = Taker::new(dir.path()).unwrap();
             assert!(matches!(Taker::new(dir.path()), Err(Error::Busy { .. })));
-            let mut taken = taker.take().unwrap().unwrap();
-            assert_eq!(taken.lines(1, 100).unwrap().len(), 1);
-            let lines = taken.lines(9, 3).unwrap();
+            let mut file = taker.take().unwrap().unwrap();
+            assert_eq!(file.lines(1, 100).unwrap().len(), 1);
+            let lines = file.lines(9, 3).unwrap();
             assert_eq!(
                 (lines.len(), lines[1].end),
                 (2, 6),
                 "a limit of bytes ends a chunk after the line that reaches it"
             );
-            taken.done(lines[0].end).unwrap();
+            file.done(lines[0].end).unwrap();
         }
         let taker = Taker::new(dir.path()).unwrap();
-        let mut taken = taker.left().unwrap().unwrap();
-        assert_eq!(all(&mut taken), ["c", "d"]);
-        assert_eq!(all(&mut taken), Vec::<String>::new());
-        taken.finish().unwrap();
+        let mut file = taker.left().unwrap().unwrap();
+        assert_eq!(all(&mut file), ["c", "d"]);
+        assert_eq!(all(&mut file), Vec::<String>::new());
+        file.finish().unwrap();
         // The offset has gone with the file it was about.
         write(dir.path(), "e\n");
         assert_eq!(all(&mut taker.take().unwrap().unwrap()), ["e"]);

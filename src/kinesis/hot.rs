@@ -181,7 +181,9 @@ mod tests {
                         hot.decay(now);
                         while start + HALF_LIFE * (halvings + 1) <= now {
                             halvings += 1;
-                            exact.values_mut().for_each(|bytes| *bytes /= 2.0);
+                            for bytes in exact.values_mut() {
+                                *bytes /= 2.0;
+                            }
                         }
                     }
                 }
