@@ -13,6 +13,7 @@ mod check;
 mod demo;
 mod local;
 mod parse;
+mod replay;
 mod run;
 mod schema;
 
@@ -49,6 +50,8 @@ enum Command {
     Check(SettingFlags),
     /// Show what the agent would make of lines; nothing is sent, and nothing is kept
     Parse(parse::ParseArgs),
+    /// Send the dead letters of the state directory again; with --stream, all of them to that stream
+    Replay(replay::ReplayArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
@@ -134,6 +137,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Run(flags) => run::run(flags, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
+        Command::Replay(args) => replay::replay(args, environment),
         Command::Schema => schema::schema(),
         Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),

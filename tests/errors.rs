@@ -290,7 +290,7 @@ impl Row {
         if matches!(answer, Nobody) {
             log.write_all(b"first\nsecond\nthird poison\nfourth\n").unwrap();
             counted(&agent, "ConnectionFailed", 2, answer).await;
-            return Self { answer, service: Service::start(port).await, setup, agent, log };
+            return Self { answer, agent, service: Service::start(port).await, setup, log };
         }
         let service = Service::start(port).await;
         log.write_all(b"first\n").unwrap();
@@ -420,6 +420,6 @@ async fn what_is_refused_from_the_start_waits() {
     let mut log = open(&setup.log("app.log"));
     let agent = setup.run().await;
     log.write_all(b"first\nfourth\nsecond\nthird poison\n").unwrap();
-    let row = Row { answer: Request(400, "ValidationException"), service, setup, agent, log };
+    let row = Row { answer: Request(400, "ValidationException"), agent, service, setup, log };
     row.check(Held("ValidationException", "check kinesis.stream and kinesis.endpoint")).await;
 }

@@ -76,7 +76,7 @@ impl Taker {
     pub fn left(&self) -> Result<Option<Taken>, Error> {
         let path = self.state_dir.join(TAKEN_NAME);
         match File::open(&path) {
-            Ok(file) => Taken::new(&self.state_dir, file).map(Some),
+            Ok(file) => Taken::new(&self.state_dir, file, noted(&self.state_dir)).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::Io { path, source }),
         }
@@ -102,8 +102,28 @@ impl Taker {
         remove(&self.state_dir.join(OFFSET_NAME))?;
         std::fs::rename(&path, &taken).map_err(io)?;
         sync_directory(&self.state_dir)?;
-        Taken::new(&self.state_dir, file).map(Some)
+        Taken::new(&self.state_dir, file, 0).map(Some)
     }
+}
+
+/// What a replay would find, to be read and nothing else.
+pub fn peek(state_dir: &Path) -> Result<Vec<Taken>, Error> {
+    let mut found = Vec::new();
+    for (name, offset) in [(TAKEN_NAME, noted(state_dir)), (FILE_NAME, 0)] {
+        let path = state_dir.join(name);
+        match File::open(&path) {
+            Ok(file) => found.push(Taken::new(state_dir, file, offset)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Io { path, source }),
+        }
+    }
+    Ok(found)
+}
+
+/// How much of what was taken is done. Without a note that can be read nothing is: it comes twice rather than never.
+fn noted(state_dir: &Path) -> u64 {
+    let text = std::fs::read_to_string(state_dir.join(OFFSET_NAME)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
 }
 
 /// A line of the file, and where the next begins.
@@ -124,9 +144,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    fn new(state_dir: &Path, mut file: File) -> Result<Self, Error> {
-        let offset = std::fs::read_to_string(state_dir.join(OFFSET_NAME)).ok();
-        let read = offset.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    fn new(state_dir: &Path, mut file: File, read: u64) -> Result<Self, Error> {
         let io = |source| Error::Io { path: state_dir.join(TAKEN_NAME), source };
         file.seek(SeekFrom::Start(read)).map_err(io)?;
         Ok(Self { state_dir: state_dir.to_owned(), file: BufReader::new(file), read })
@@ -204,10 +222,10 @@ mod tests {
         let taker = Taker::new(dir.path()).unwrap();
         assert!(taker.take().unwrap().is_none() && taker.left().unwrap().is_none());
         write(dir.path(), "a\nb\n");
-        let mut taken = taker.take().unwrap().unwrap();
+        let mut file = taker.take().unwrap().unwrap();
         write(dir.path(), "c\n");
-        assert_eq!(all(&mut taken), ["a", "b"]);
-        taken.finish().unwrap();
+        assert_eq!(all(&mut file), ["a", "b"]);
+        file.finish().unwrap();
         assert!(taker.left().unwrap().is_none());
         assert_eq!(all(&mut taker.take().unwrap().unwrap()), ["c"]);
     }
@@ -219,21 +237,21 @@ mod tests {
         {
             let taker = Taker::new(dir.path()).unwrap();
             assert!(matches!(Taker::new(dir.path()), Err(Error::Busy { .. })));
-            let mut taken = taker.take().unwrap().unwrap();
-            assert_eq!(taken.lines(1, 100).unwrap().len(), 1);
-            let lines = taken.lines(9, 3).unwrap();
+            let mut file = taker.take().unwrap().unwrap();
+            assert_eq!(file.lines(1, 100).unwrap().len(), 1);
+            let lines = file.lines(9, 3).unwrap();
             assert_eq!(
                 (lines.len(), lines[1].end),
                 (2, 6),
                 "a limit of bytes ends a chunk after the line that reaches it"
             );
-            taken.done(lines[0].end).unwrap();
+            file.done(lines[0].end).unwrap();
         }
         let taker = Taker::new(dir.path()).unwrap();
-        let mut taken = taker.left().unwrap().unwrap();
-        assert_eq!(all(&mut taken), ["c", "d"]);
-        assert_eq!(all(&mut taken), Vec::<String>::new());
-        taken.finish().unwrap();
+        let mut file = taker.left().unwrap().unwrap();
+        assert_eq!(all(&mut file), ["c", "d"]);
+        assert_eq!(all(&mut file), Vec::<String>::new());
+        file.finish().unwrap();
         // The offset has gone with the file it was about.
         write(dir.path(), "e\n");
         assert_eq!(all(&mut taker.take().unwrap().unwrap()), ["e"]);

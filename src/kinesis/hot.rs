@@ -191,8 +191,8 @@ mod tests {
                         while start + HALF_LIFE * (halvings + 1) <= now {
                             halvings += 1;
                             for bytes in exact.values_mut() {
-                            *bytes /= 2.0;
-                        }
+                                *bytes /= 2.0;
+                            }
                         }
                     }
                 }

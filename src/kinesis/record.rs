@@ -91,6 +91,11 @@ impl Payload {
 }
 
 impl KinesisRecord {
+    /// Its explicit hash key, if it has one.
+    fn hash_key(&self) -> Option<u128> {
+        self.explicit.then_some(self.hash)
+    }
+
     /// The element of `Records`. [`finish`] has been called before.
     pub fn entry(&self) -> Bytes {
         match &self.payload {
@@ -117,7 +122,9 @@ pub fn finish(records: &mut [KinesisRecord]) {
     for (index, record) in records.iter_mut().enumerate() {
         match std::mem::replace(&mut record.payload, Payload::Data(Vec::new())) {
             Payload::Undigested(open) => waiting.push((index, open)),
-            Payload::Data(data) => record.payload = Payload::Entry(entry(&data, record)),
+            Payload::Data(data) => {
+                record.payload = Payload::Entry(entry(&data, &record.partition_key, record.hash_key()));
+            }
             done @ Payload::Entry(_) => record.payload = done,
         }
     }
@@ -126,7 +133,7 @@ pub fn finish(records: &mut [KinesisRecord]) {
         let group: Vec<_> = rest.by_ref().take(md5::LANES).collect();
         for ((index, open), digest) in digests(group) {
             let record = &mut records[index];
-            record.payload = Payload::Entry(entry(open.seal(digest).bytes(), record));
+            record.payload = Payload::Entry(entry(open.seal(digest).bytes(), &record.partition_key, record.hash_key()));
         }
     }
 }
@@ -144,17 +151,18 @@ fn digests(group: Vec<(usize, Undigested)>) -> Vec<((usize, Undigested), [u8; 16
     group.into_iter().zip(digests).collect()
 }
 
-fn entry(data: &[u8], record: &KinesisRecord) -> Bytes {
+/// An element of `Records`, as JSON.
+pub fn entry(data: &[u8], partition_key: &str, hash_key: Option<u128>) -> Bytes {
     let encoded = base64_simd::STANDARD.encoded_length(data.len());
-    let keys = KEY_OPEN.len() + record.partition_key.len() + 3 + HASH_KEY_OPEN.len() + MAX_HASH_KEY_DIGITS + 1;
+    let keys = KEY_OPEN.len() + partition_key.len() + 3 + HASH_KEY_OPEN.len() + MAX_HASH_KEY_DIGITS + 1;
     let mut out = Vec::with_capacity(DATA_OPEN.len() + encoded + keys);
     out.extend_from_slice(DATA_OPEN);
     base64_simd::STANDARD.encode_append(data, &mut out);
     out.extend_from_slice(KEY_OPEN);
-    crate::event::write_text(&record.partition_key, &mut out);
-    if record.explicit {
+    crate::event::write_text(partition_key, &mut out);
+    if let Some(hash) = hash_key {
         out.extend_from_slice(HASH_KEY_OPEN);
-        out.extend_from_slice(hash_key_text(record.hash).as_bytes());
+        out.extend_from_slice(hash_key_text(hash).as_bytes());
         out.push(b'"');
     }
     out.push(b'}');
