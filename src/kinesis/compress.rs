@@ -7,7 +7,7 @@ use flate2::{Compress, FlushCompress, Status};
 
 use crate::config::Compression;
 
-/// Levels at which log lines shrink to about a sixth; a higher one takes a multiple of the time for some hundredths more.
+/// The levels that their authors take for the right measure of size and time; a higher one takes a multiple of the time for little more.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 
