@@ -455,8 +455,8 @@ impl Disk {
         } else {
             self.open(log, &path, path.clone());
         }
+        self.note(format!("log {log}: created, inode {}", self.generations.last().map_or(0, |g| g.inode.1)));
         self.begin(log, rng);
-        self.note(format!("log {log}: created"));
     }
 
     /// The path of a symbolic link gets a new target.
