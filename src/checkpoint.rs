@@ -37,6 +37,9 @@ pub struct Entry {
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
+    /// When the inode was made, in nanoseconds since 1970, where the file system tells: it is another file's if that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
     /// Told apart from an earlier content under the same inode.
     pub generation: u64,
     /// Every byte before this one is delivered, or dropped under a counted reason.
@@ -325,6 +328,7 @@ mod tests {
             lane: None,
             dev: 1,
             ino: 2,
+            born: None,
             generation,
             offset,
             head_len: 3,

@@ -1,8 +1,8 @@
 //! A model of the real file reader: seeded scripts of writes, rotations, stops and kills on a real file system, with a sender that stalls and
 //! settles late, held against what must arrive, what may be lost, and what may come twice. The line and the stream are tested elsewhere.
 //!
-//! `KINETAIL_TAIL_SCRIPTS=n` runs so many scripts, `KINETAIL_TAIL_SEED=n` one seed, whose script it prints (`--nocapture`), and with
-//! `KINETAIL_TAIL_STEPS=0,3,7` only these steps of it; `KINETAIL_TAIL_TIMES=n` does that so often.
+//! `KINETAIL_TAIL_SCRIPTS=n` runs so many scripts, from the seed `KINETAIL_TAIL_FIRST=n` on, `KINETAIL_TAIL_SEED=n` one seed, whose script
+//! it prints (`--nocapture`), and with `KINETAIL_TAIL_STEPS=0,3,7` only these steps of it; `KINETAIL_TAIL_TIMES=n` does that so often.
 //! `KINETAIL_TAIL_KINDS=all`, or a list of names, switches kinds on. `KINETAIL_TAIL_DEADLINE=s` gives up sooner on what never comes, and
 //! `KINETAIL_TAIL_SHRINK=s` limits the time for finding a shorter script. `KINETAIL_TAIL_KEEP_GOING=1` runs all scripts whatever fails, and
 //! tells of all failures at the end.
@@ -93,7 +93,8 @@ fn kinds() -> Vec<Kind> {
 fn scripts(kinds: &[Kind]) -> Vec<Script> {
     let Some(seed) = setting("KINETAIL_TAIL_SEED") else {
         let count = setting("KINETAIL_TAIL_SCRIPTS").unwrap_or(SCRIPTS);
-        return (0..count).map(|seed| Script::draw(seed, kinds)).collect();
+        let first = setting("KINETAIL_TAIL_FIRST").unwrap_or(0);
+        return (first..first + count).map(|seed| Script::draw(seed, kinds)).collect();
     };
     let mut script = Script::draw(seed, kinds);
     if let Ok(list) = std::env::var("KINETAIL_TAIL_STEPS") {

@@ -109,7 +109,7 @@ impl Known {
             let file = std::fs::File::open(path)?;
             let metadata = file.metadata()?;
             let id = FileId::of(&metadata);
-            Ok((id.dev, id.ino) == self.inode() && identity::has_content(&file, metadata.len(), &self.0)?)
+            Ok((id.dev, id.ino) == self.inode() && identity::has_content(&file, &metadata, &self.0)?)
         };
         self.0.head_len > 0 && look().expect("a file of the model")
     }

@@ -71,9 +71,9 @@ impl Files {
         lane
     }
 
-    /// Whether files of this path are being read.
-    pub fn has_lane(&self, path: &Path) -> bool {
-        self.by_path.contains_key(path)
+    /// The paths whose files are being read.
+    pub fn lanes(&self) -> impl Iterator<Item = &Path> {
+        self.by_path.keys().map(PathBuf::as_path)
     }
 
     /// Takes in a generation.

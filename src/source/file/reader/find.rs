@@ -18,9 +18,9 @@ use crate::clock;
 use crate::config::StartAt;
 use crate::event::SourceId;
 
-/// Of a file that was saved anew under its old name, at least so much has to be what it was. Shorter ones are too easily alike, and it is
-/// better to send one twice than to take a new one for an old one.
-const SAVED_ANEW_BYTES: u64 = 4096;
+/// Files that have less than this in common are too easily alike: it is better to send one twice than to take a new one for an old one that was
+/// saved anew under its name, or another log's file for a copy.
+pub(super) const ALIKE_BYTES: u64 = 4096;
 /// The kernel's clock that stamps files lags behind the one that is read here, by up to a tick of it.
 const CLOCK_SLACK: Duration = Duration::from_millis(10);
 
@@ -127,7 +127,7 @@ impl Reader {
         if !metadata.is_file() || self.files.by_file(id).is_some() || self.is_saved_anew(path, &file, now)? {
             return Ok(());
         }
-        if let Some(entry) = self.known.of(&file, metadata.len(), id)? {
+        if let Some(entry) = self.known.of(&file, &metadata)? {
             let entry = entry.clone();
             return self.go_on(&entry, group, path, file, now);
         }
@@ -168,7 +168,7 @@ impl Reader {
     fn is_saved_anew(&mut self, path: &Path, file: &File, now: Instant) -> std::io::Result<bool> {
         let size = file.metadata()?.len();
         let was = |g: &&Generation| {
-            g.path == *path && g.deleted_at.is_some() && g.state != State::Done && g.content().end() >= SAVED_ANEW_BYTES
+            g.path == *path && g.deleted_at.is_some() && g.state != State::Done && g.content().end() >= ALIKE_BYTES
         };
         let Some(old) = self.files.closing().find(was) else { return Ok(false) };
         if old.backlog() > 0 || old.content().overlap(file, size)? != Overlap::Whole {
@@ -197,7 +197,7 @@ impl Reader {
         let named: BTreeMap<FileId, &Path> = new.iter().map(|c| (FileId::of(&c.metadata), c.path.as_path())).collect();
         let is_in_place = |e: &&Entry| {
             let file = named.get(&place(e)).and_then(|path| open(path).ok());
-            file.is_some_and(|f| f.metadata().and_then(|m| has_content(&f, m.len(), e)).unwrap_or(false))
+            file.is_some_and(|f| f.metadata().and_then(|m| has_content(&f, &m, e)).unwrap_or(false))
         };
         for entry in &entries {
             // Lists the directories, which say when each file was written to.
@@ -225,7 +225,7 @@ impl Reader {
         let file = open(&candidate.path)?;
         let metadata = file.metadata()?;
         let (id, path) = (FileId::of(&metadata), &candidate.path);
-        if let Some(entry) = self.known.of(&file, metadata.len(), id)? {
+        if let Some(entry) = self.known.of(&file, &metadata)? {
             let entry = entry.clone();
             self.go_on(&entry, candidate.group, path, file, now)?;
             return Ok(true);
@@ -234,8 +234,8 @@ impl Reader {
             self.known.at_path(path).map(place).filter(|id| places.path_of(path, *id).is_some()).collect();
         // The same log under the same name, on a device that got another number, or saved anew.
         let same = |e: &&Entry| {
-            let saved_anew = e.offset >= SAVED_ANEW_BYTES && !others.contains(&place(e));
-            (e.dev != id.dev && e.head_len > 0 || saved_anew) && has_content(&file, metadata.len(), e).unwrap_or(false)
+            let saved_anew = e.offset >= ALIKE_BYTES && !others.contains(&place(e));
+            (e.dev != id.dev && e.head_len > 0 || saved_anew) && has_content(&file, &metadata, e).unwrap_or(false)
         };
         let Some(entry) = self.known.at_path(path).find(same) else { return Ok(false) };
         let entry = entry.clone();
@@ -278,9 +278,9 @@ impl Reader {
         let was = Path::new(&entry.path);
         let Some(path) = places.path_of(was, place(entry)).filter(|path| is_rotated(was, path)) else { return };
         let Ok(file) = open(&path) else { return };
-        let size = file.metadata().map_or(0, |m| m.len());
-        let is_copy = |e: &Entry| e.head_len > 0 && has_content(&file, size, e).unwrap_or(false);
-        if size == 0 || self.files.by_file(place(entry)).is_some() || self.known.entries().any(is_copy) {
+        let Ok(metadata) = file.metadata() else { return };
+        let is_copy = |e: &Entry| e.head_len > 0 && has_content(&file, &metadata, e).unwrap_or(false);
+        if metadata.len() == 0 || self.files.by_file(place(entry)).is_some() || self.known.entries().any(is_copy) {
             return;
         }
         tracing::info!(path = %path.display(), was = entry.path, "a file that was truncated and rotated meanwhile is read from its beginning");
@@ -295,13 +295,13 @@ impl Reader {
     fn find_again(&self, entry: &Entry, was: &Path, places: &mut Places) -> Option<(PathBuf, u64, File)> {
         let path = places.path_of(was, place(entry))?;
         let file = open(&path).ok()?;
-        let size = file.metadata().ok()?.len();
-        if has_content(&file, size, entry).unwrap_or(false) {
-            return Some((path, size, file));
+        let metadata = file.metadata().ok()?;
+        if has_content(&file, &metadata, entry).unwrap_or(false) {
+            return Some((path, metadata.len(), file));
         }
         let is_copy = |s: &Sibling, file: &File| {
-            let size = s.metadata.len();
-            Ok(has_content(file, size, entry)? && self.known.of(file, size, s.id)?.is_none())
+            let is_copy = has_content(file, &s.metadata, entry)? && self.known.of(file, &s.metadata)?.is_none();
+            Ok(is_copy && !self.is_anothers(was, s, entry.offset))
         };
         let (copy, file) = siblings::find(was, |s| self.files.by_file(s.id).is_none(), is_copy)?;
         Some((copy.path, copy.metadata.len(), file))
@@ -324,7 +324,7 @@ impl Reader {
             let copies: Vec<&Entry> = entries.iter().filter(|e| Path::new(&e.path) == lane).collect();
             let is_copy = |s: &Sibling| {
                 open(&s.path).is_ok_and(|f| {
-                    copies.iter().any(|e| e.head_len > 0 && has_content(&f, s.metadata.len(), e).unwrap_or(false))
+                    copies.iter().any(|e| e.head_len > 0 && has_content(&f, &s.metadata, e).unwrap_or(false))
                 })
             };
             let missed: Vec<Sibling> = places.rotated_since(&lane, since).into_iter().filter(|s| !is_copy(s)).collect();
@@ -356,8 +356,7 @@ impl Reader {
         let Some(group) = self.groups.iter().position(|g| g.names(lane)) else { return };
         for sibling in missed {
             let opened = open(&sibling.path).and_then(|file| {
-                let size = file.metadata()?.len();
-                let is_known = self.known.of(&file, size, sibling.id)?.is_some();
+                let is_known = self.known.of(&file, &file.metadata()?)?.is_some();
                 Ok((!is_known && self.files.by_file(sibling.id).is_none()).then_some(file))
             });
             let added = match opened {

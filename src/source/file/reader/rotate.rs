@@ -1,15 +1,15 @@
 //! Following files through rotations: renamed, deleted, truncated, copied. What is left of the old one is read before the new one.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
 use super::super::discover::Scan;
 use super::super::generation::{Generation, State};
-use super::super::identity::{Content, Overlap};
-use super::super::siblings::{self, Sibling};
-use super::find::Adoption;
+use super::super::identity::{Content, Named, Overlap, born};
+use super::super::siblings::{self, Sibling, is_rotated};
+use super::find::{ALIKE_BYTES, Adoption};
 use super::{Channels, Reader};
 use crate::budget::Permit;
 use crate::event::SourceId;
@@ -211,12 +211,23 @@ impl Reader {
         };
         let overlap = |s: &Sibling, file: &File| old.content().overlap(file, s.metadata.len());
         let is_copy = |s: &Sibling, file: &File| {
-            let is_known = self.known.of(file, s.metadata.len(), s.id)?.is_some();
-            Ok(!is_known && overlap(s, file)? != Overlap::None && !is_itself(s, file)?)
+            let is_known = self.known.of(file, &s.metadata)?.is_some();
+            let is_copy = !is_known && overlap(s, file)? != Overlap::None && !is_itself(s, file)?;
+            Ok(is_copy && !self.is_anothers(&old.path, s, old.content().end()))
         };
         let (sibling, file) = siblings::find(&old.path, |s| s.id != old.file_id, is_copy)?;
         let overlap = overlap(&sibling, &file).ok()?;
         Some((sibling, file, overlap))
+    }
+
+    /// Whether a file that holds so many bytes of this path's file is another log's all the same: one that a glob names, or a rotated one by
+    /// its name. Two logs may well begin with the same line.
+    pub(super) fn is_anothers(&self, path: &Path, sibling: &Sibling, bytes: u64) -> bool {
+        let lanes = self.files.lanes().chain(self.known.entries().map(|e| Path::new(&e.path)));
+        let is_of_other = |other: &Path| other.parent() == path.parent() && is_rotated(other, &sibling.path);
+        bytes < ALIKE_BYTES
+            && !is_rotated(path, &sibling.path)
+            && (self.groups.iter().any(|g| g.names(&sibling.path)) || lanes.into_iter().any(is_of_other))
     }
 
     /// A copy may have been found by a glob before, and was not read, then; or it was written over a file that was.
@@ -237,7 +248,9 @@ impl Reader {
         let size = copy.metadata.len();
         match Content::of(file, size) {
             Ok(content) => {
-                let entry = content.entry(&copy.path, copy.id, self.rng.u64(..), self.seen());
+                let (path, tag, born) = (&copy.path, self.rng.u64(..), born(&copy.metadata));
+                let named = Named { path, lane: path, id: copy.id, born, tag, seen: self.seen() };
+                let entry = content.entry(&named, size, content.mark());
                 self.known.insert(entry);
             }
             Err(error) => tracing::warn!(path = %copy.path.display(), %error, "the copy of a file cannot be read"),
