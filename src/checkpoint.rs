@@ -40,6 +40,9 @@ pub struct Entry {
     /// When the inode was made, in nanoseconds since 1970, where the file system tells: it is another file's if that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
+    /// Nothing of it was read, since it may be a copy that is being made of another file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
     /// Told apart from an earlier content under the same inode.
     pub generation: u64,
     /// Every byte before this one is delivered, or dropped under a counted reason.
@@ -329,6 +332,7 @@ mod tests {
             dev: 1,
             ino: 2,
             born: None,
+            unproven: false,
             generation,
             offset,
             head_len: 3,

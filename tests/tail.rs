@@ -172,7 +172,8 @@ fn what_is_written_arrives_once_and_in_order() {
         say(&format!("seed {}: {}\n{script}\n{}", script.seed, failure.what, failure.trace.join("\n")));
     }
     if bad.len() > 1 {
-        let seeds: Vec<String> = bad.iter().map(|(script, failure)| format!("{}: {}", script.seed, failure.what)).collect();
+        let seeds: Vec<String> =
+            bad.iter().map(|(script, failure)| format!("{}: {}", script.seed, failure.what)).collect();
         say(&format!("{} of {} scripts fail:\n{}", bad.len(), scripts.len(), seeds.join("\n")));
     }
     if let Some((script, failure)) = bad.into_iter().next() {

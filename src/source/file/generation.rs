@@ -547,6 +547,7 @@ impl Generation {
         let offset = self.tracker.committed();
         let head_len = self.content.first().len() as u64;
         let place = (self.file_id.dev, self.file_id.ino);
+        let unproven = self.unproven.is_some();
         if let Some(noted) = &mut self.noted
             && (noted.offset, noted.head_len, (noted.dev, noted.ino)) == (offset, head_len, place)
         {
@@ -554,12 +555,12 @@ impl Generation {
                 noted.path = self.path.to_string_lossy().into_owned();
                 noted.lane = (self.lane_path != self.path).then(|| self.lane_path.to_string_lossy().into_owned());
             }
-            noted.seen = seen;
+            (noted.seen, noted.unproven) = (seen, unproven);
             return Ok(Some(noted.clone()));
         }
         let Some(mark) = self.mark_before(offset)? else { return Ok(None) };
         let (path, lane, id) = (&self.path, &self.lane_path, self.file_id);
-        let named = Named { path, lane, id, born: self.born, tag: self.tag, seen };
+        let named = Named { path, lane, id, born: self.born, unproven, tag: self.tag, seen };
         let entry = self.content.entry(&named, offset, &mark);
         self.noted = Some(entry.clone());
         Ok(Some(entry))

@@ -61,12 +61,15 @@ pub fn born(metadata: &Metadata) -> Option<u64> {
     u64::try_from(born.as_nanos()).ok()
 }
 
-/// Whether a file still has the content that a checkpoint entry is of. One that has the inode only because that was used again has not,
-/// however alike the two are.
-pub fn has_content(file: &File, metadata: &Metadata, entry: &Entry) -> io::Result<bool> {
+/// Whether a file has the inode that an entry is of only because that was used again.
+pub fn has_used_inode(metadata: &Metadata, entry: &Entry) -> bool {
     let is_place = FileId::of(metadata) == (FileId { dev: entry.dev, ino: entry.ino });
-    let is_other = born(metadata).zip(entry.born).is_some_and(|(its, known)| its != known);
-    if metadata.len() < entry.offset || is_place && is_other {
+    is_place && born(metadata).zip(entry.born).is_some_and(|(its, known)| its != known)
+}
+
+/// Whether a file still has the content that a checkpoint entry is of. One whose inode was used again has not, however alike the two are.
+pub fn has_content(file: &File, metadata: &Metadata, entry: &Entry) -> io::Result<bool> {
+    if metadata.len() < entry.offset || has_used_inode(metadata, entry) {
         return Ok(false);
     }
     let matches = |end: u64, len: u64, print: u64| -> io::Result<bool> {
@@ -91,6 +94,8 @@ pub struct Named<'a> {
     pub id: FileId,
     /// When the inode was made.
     pub born: Option<u64>,
+    /// Whether it may be a copy of another file.
+    pub unproven: bool,
     /// Its name across restarts.
     pub tag: u64,
     /// When it was last there.
@@ -210,6 +215,7 @@ impl Content {
             dev: of.id.dev,
             ino: of.id.ino,
             born: of.born,
+            unproven: of.unproven,
             generation: of.tag,
             offset,
             head_len,
@@ -254,6 +260,7 @@ mod tests {
             dev: 1,
             ino: 2,
             born: None,
+            unproven: false,
             generation: 1,
             offset: offset as u64,
             head_len: head.len() as u64,

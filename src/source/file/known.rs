@@ -129,6 +129,7 @@ mod tests {
             dev: 1,
             ino,
             born: None,
+            unproven: false,
             generation: ino,
             offset: 0,
             head_len: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::super::generation::{Generation, State};
+use super::super::generation::Generation;
 use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros};
@@ -86,9 +86,9 @@ impl Reader {
         self.known.refresh(unix_micros(now_of_day()));
         let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
         self.files.for_each(|g| {
-            // Of what may be a copy nothing was read, and the next start asks the same question again; of what no glob names, only if it is
-            // known.
-            if !g.replaced && (g.unproven.is_none() || g.state != State::Live) {
+            // Of what may be a copy nothing was read, and the next start asks the same question again. That it was there is known from now
+            // on: what came later has not been seen.
+            if !g.replaced {
                 entries.extend(entry_of(g, seen));
             }
         });

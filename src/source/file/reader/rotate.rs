@@ -209,15 +209,18 @@ impl Reader {
             let reads = self.files.by_file(s.id).and_then(|id| self.files.get(id)).filter(|g| g.unproven.is_none());
             reads.map_or(Ok(false), |g| Ok(g.content().overlap(file, s.metadata.len())? == Overlap::Whole))
         };
-        let overlap = |s: &Sibling, file: &File| old.content().overlap(file, s.metadata.len());
-        let is_copy = |s: &Sibling, file: &File| {
-            let is_known = self.known.of(file, &s.metadata)?.is_some();
-            let is_copy = !is_known && overlap(s, file)? != Overlap::None && !is_itself(s, file)?;
+        let is_copy = |s: &Sibling, file: &File, wanted: Overlap| {
+            let is_known = self.known.of(file, &s.metadata)?.is_some_and(|entry| !entry.unproven);
+            let overlap = old.content().overlap(file, s.metadata.len())?;
+            let is_copy = !is_known && overlap == wanted && !is_itself(s, file)?;
             Ok(is_copy && !self.is_anothers(&old.path, s, old.content().end()))
         };
-        let (sibling, file) = siblings::find(&old.path, |s| s.id != old.file_id, is_copy)?;
-        let overlap = overlap(&sibling, &file).ok()?;
-        Some((sibling, file, overlap))
+        // What has all of it is its copy, whatever newer files begin as it did.
+        [Overlap::Whole, Overlap::Part].into_iter().find_map(|wanted| {
+            let is_copy = |s: &Sibling, file: &File| is_copy(s, file, wanted);
+            let (sibling, file) = siblings::find(&old.path, |s| s.id != old.file_id, is_copy)?;
+            Some((sibling, file, wanted))
+        })
     }
 
     /// Whether a file that holds so many bytes of this path's file is another log's all the same: one that a glob names, or a rotated one by
@@ -249,7 +252,7 @@ impl Reader {
         match Content::of(file, size) {
             Ok(content) => {
                 let (path, tag, born) = (&copy.path, self.rng.u64(..), born(&copy.metadata));
-                let named = Named { path, lane: path, id: copy.id, born, tag, seen: self.seen() };
+                let named = Named { path, lane: path, id: copy.id, born, unproven: false, tag, seen: self.seen() };
                 let entry = content.entry(&named, size, content.mark());
                 self.known.insert(entry);
             }

@@ -169,7 +169,9 @@ impl Reader {
             // Of two new files with one content, the one with the name that rotation gives is the copy.
             let is_older = other.path == *path || is_rotated(&other.path, path);
             let may_be = other.unproven.is_none() || is_older;
-            other.id != id && other.state == State::Live && may_be && other.path.parent() == path.parent()
+            // What lost its name between two looks may have been copied before that, and truncated.
+            let is_there = other.state == State::Live || !is_live && other.state != State::Done;
+            other.id != id && is_there && may_be && other.path.parent() == path.parent()
         };
         let is_copy = now_size > 0
             && self.files.iter().filter(original).any(|other| generation.may_be_copy_of(other).unwrap_or(false));
