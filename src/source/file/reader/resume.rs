@@ -100,10 +100,8 @@ impl Reader {
         lost.sort_by_key(|(entry, ..)| Reverse(entry.offset));
         let mut claimed = BTreeSet::new();
         for &(entry, group, is_there, _) in &lost {
-            // That a deleted file was copied before is not usual: it takes more to believe it.
-            let is_likely = is_there || entry.offset >= ALIKE_BYTES && !is_at_its_path(entry);
             if entry.head_len > 0
-                && is_likely
+                && (is_there || !is_at_its_path(entry))
                 && let Some(file) = self.find_copy_of(entry, &claimed)
             {
                 claimed.insert(file.id);
@@ -125,7 +123,8 @@ impl Reader {
     fn find_copy_of(&self, entry: &Entry, claimed: &BTreeSet<FileId>) -> Option<Sibling> {
         let was = Path::new(&entry.path);
         let is_copy = |s: &Sibling, file: &std::fs::File| {
-            // A known file is what it is, unless it was taken for a possible copy before.
+            // What begins with all that was read of a deleted file may be another one that begins alike. Then no more is skipped than what
+            // the two have in common. A known file is what it is, unless it was taken for a possible copy before.
             let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven);
             let is_copy = !is_itself && has_content(file, &s.metadata, entry)?;
             Ok(is_copy && !self.is_anothers(was, s, entry.offset))
