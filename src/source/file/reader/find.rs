@@ -112,14 +112,14 @@ impl Reader {
     }
 
     fn open_candidate(&mut self, candidate: Candidate, now: Instant) {
-        let Candidate { group, path, metadata } = candidate;
-        if let Err(error) = self.try_candidate(group, &path, now) {
+        let Candidate { group, path, others, metadata } = candidate;
+        if let Err(error) = self.try_candidate(group, &path, &others, now) {
             self.unreadable.insert(path.clone(), group);
             tracing::warn!(path = %path.display(), size = metadata.len(), %error, "a file cannot be read and is tried again every second; give this process's user read access to it");
         }
     }
 
-    fn try_candidate(&mut self, group: usize, path: &Path, now: Instant) -> std::io::Result<()> {
+    fn try_candidate(&mut self, group: usize, path: &Path, others: &[PathBuf], now: Instant) -> std::io::Result<()> {
         let file = open(path)?;
         let metadata = file.metadata()?;
         let id = FileId::of(&metadata);
@@ -133,17 +133,31 @@ impl Reader {
         }
         let is_first = self.first_run && !self.scanned;
         let offset = if is_first && self.groups[group].start_at == StartAt::End { metadata.len() } else { 0 };
+        // One that was linked follows the files that had any of its names.
+        let has_lane = |name: &&Path| self.files.lane_path(name).is_some();
+        let path = others.iter().map(PathBuf::as_path).chain([path]).find(has_lane).unwrap_or(path);
+        let lane = self.files.lane_path(path).unwrap_or(path).to_owned();
+        if lane != *path {
+            for id in self.files.live_in(path) {
+                // It has lost that name, and keeps another one.
+                self.files.update(id, |g| g.supersede(now));
+            }
+        }
         let adoption = Adoption {
             group,
             path: path.to_owned(),
-            lane: path.to_owned(),
+            lane,
             offset,
             tag: self.rng.u64(..),
             state: State::Live,
             unproven: !is_first,
             birth: None,
         };
-        self.add(adoption, file, now)
+        self.add(adoption, file, now)?;
+        if let Some(id) = self.files.by_file(id) {
+            others.iter().for_each(|name| self.files.alias(id, name));
+        }
+        Ok(())
     }
 
     /// Adopts a live file that is known.

@@ -102,7 +102,7 @@ impl Reader {
         for &(entry, group, is_there, _) in &lost {
             if entry.head_len > 0
                 && (is_there || !is_at_its_path(entry))
-                && let Some(file) = self.find_copy_of(entry, &claimed)
+                && let Some(file) = self.find_copy_of(entry, is_there, &claimed)
             {
                 claimed.insert(file.id);
                 pasts.push(Past { entry, file, group, is_new: false, is_copy: true });
@@ -113,20 +113,28 @@ impl Reader {
             let file = file.filter(|f| f.metadata.len() > 0 && is_rotated(Path::new(&entry.path), &f.path))?;
             Some(Past { entry, file, group, is_new: true, is_copy: false })
         });
-        pasts.extend(anew.filter(|past| !claimed.contains(&past.file.id)));
+        pasts.extend(anew);
+        pasts.retain(|past| past.is_copy || !claimed.contains(&past.file.id));
         // What a truncated file holds now was written after what its copy holds.
         pasts.sort_by_cached_key(|past| (past.file.modified(), past.is_new, past.file.created()));
         (pasts, claimed)
     }
 
     /// The copy that a rotator made of a file before it truncated it.
-    fn find_copy_of(&self, entry: &Entry, claimed: &BTreeSet<FileId>) -> Option<Sibling> {
+    fn find_copy_of(&self, entry: &Entry, is_there: bool, claimed: &BTreeSet<FileId>) -> Option<Sibling> {
         let was = Path::new(&entry.path);
+        let seen = SystemTime::UNIX_EPOCH + Duration::from_micros(entry.seen);
+        // That a deleted file was copied before is not usual. One that no glob names and that was not there at the last look is a copy, or
+        // begins as the deleted file did: no more of it is skipped than what the two have in common.
+        let is_likely = |s: &Sibling| {
+            let is_unseen = s.created() + CLOCK_SLACK >= seen && is_rotated(was, &s.path);
+            let is_named = self.groups.iter().any(|g| g.names(&s.path));
+            is_there || entry.offset >= ALIKE_BYTES || is_unseen && !is_named
+        };
         let is_copy = |s: &Sibling, file: &std::fs::File| {
-            // What begins with all that was read of a deleted file may be another one that begins alike. Then no more is skipped than what
-            // the two have in common. A known file is what it is, unless it was taken for a possible copy before.
-            let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven);
-            let is_copy = !is_itself && has_content(file, &s.metadata, entry)?;
+            // A known file is what it is, unless it was taken for a possible copy of one that was not truncated yet.
+            let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven || !is_there);
+            let is_copy = !is_itself && is_likely(s) && has_content(file, &s.metadata, entry)?;
             Ok(is_copy && !self.is_anothers(was, s, entry.offset))
         };
         let (copy, _) = siblings::find(was, |s| s.id != place(entry) && !claimed.contains(&s.id), is_copy)?;

@@ -47,6 +47,11 @@ impl Reader {
                 (_, State::Done) | (None, State::Draining(_)) => {}
             }
         });
+        for (place, candidate) in scan.files.iter().filter(|(_, candidate)| !candidate.others.is_empty()) {
+            if let Some(id) = self.files.by_file(*place) {
+                candidate.others.iter().chain([&candidate.path]).for_each(|name| self.files.alias(id, name));
+            }
+        }
         let deleted = |g: &&Generation| g.deleted_at.is_none() && g.links() == Some(0);
         let deleted: Vec<SourceId> = self.files.closing().filter(deleted).map(|g| g.id).collect();
         for id in deleted {
