@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::super::discover::Candidate;
 use super::super::generation::{State, open};
-use super::super::identity::{FileId, born, has_content, has_used_inode};
+use super::super::identity::{FileId, HEAD_BYTES, born, has_content, has_used_inode};
 use super::super::known::place;
 use super::super::siblings::{self, Sibling, is_rotated};
 use super::Reader;
@@ -122,20 +122,22 @@ impl Reader {
 
     /// The copy that a rotator made of a file before it truncated it.
     fn find_copy_of(&self, entry: &Entry, is_there: bool, claimed: &BTreeSet<FileId>) -> Option<Sibling> {
-        let was = Path::new(&entry.path);
+        let (was, lane) = (Path::new(&entry.path), lane_of(entry));
         let seen = SystemTime::UNIX_EPOCH + Duration::from_micros(entry.seen);
         // That a deleted file was copied before is not usual. One that no glob names and that was not there at the last look is a copy, or
         // begins as the deleted file did: no more of it is skipped than what the two have in common.
         let is_likely = |s: &Sibling| {
             let is_unseen = s.created() + CLOCK_SLACK >= seen && is_rotated(was, &s.path);
             let is_named = self.groups.iter().any(|g| g.names(&s.path));
-            is_there || entry.offset >= ALIKE_BYTES || is_unseen && !is_named
+            is_there || entry.offset >= ALIKE_BYTES || !is_named && (is_unseen || entry.head_len >= HEAD_BYTES as u64)
         };
         let is_copy = |s: &Sibling, file: &std::fs::File| {
-            // A known file is what it is, unless it was taken for a possible copy of one that was not truncated yet.
-            let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven || !is_there);
+            // A known file is what it is, unless it was taken for a possible copy of one that was not truncated yet. It takes more than the same
+            // first line to see that of one that was deleted since.
+            let may_be_copy = is_there || entry.head_len >= HEAD_BYTES as u64;
+            let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven || !may_be_copy);
             let is_copy = !is_itself && is_likely(s) && has_content(file, &s.metadata, entry)?;
-            Ok(is_copy && !self.is_anothers(was, s, entry.offset))
+            Ok(is_copy && !self.is_anothers([was, &lane], s, entry.offset))
         };
         let (copy, _) = siblings::find(was, |s| s.id != place(entry) && !claimed.contains(&s.id), is_copy)?;
         Some(copy)

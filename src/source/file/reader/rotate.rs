@@ -218,7 +218,7 @@ impl Reader {
             let is_known = self.known.of(file, &s.metadata)?.is_some_and(|entry| !entry.unproven);
             let overlap = old.content().overlap(file, s.metadata.len())?;
             let is_copy = !is_known && overlap == wanted && !is_itself(s, file)?;
-            Ok(is_copy && !self.is_anothers(&old.path, s, old.content().end()))
+            Ok(is_copy && !self.is_anothers([&old.path, &old.lane_path], s, old.content().end()))
         };
         // What has all of it is its copy, whatever newer files begin as it did.
         [Overlap::Whole, Overlap::Part].into_iter().find_map(|wanted| {
@@ -228,13 +228,13 @@ impl Reader {
         })
     }
 
-    /// Whether a file that holds so many bytes of this path's file is another log's all the same: one that a glob names, or a rotated one by
-    /// its name. Two logs may well begin with the same line.
-    pub(super) fn is_anothers(&self, path: &Path, sibling: &Sibling, bytes: u64) -> bool {
+    /// Whether a file that holds so many bytes of a log's file, which has or had these names, is another log's all the same: one that a glob
+    /// names, or a rotated one by its name. Two logs may well begin with the same line.
+    pub(super) fn is_anothers(&self, names: [&Path; 2], sibling: &Sibling, bytes: u64) -> bool {
         let lanes = self.files.lanes().chain(self.known.entries().map(|e| Path::new(&e.path)));
-        let is_of_other = |other: &Path| other.parent() == path.parent() && is_rotated(other, &sibling.path);
+        let is_of_other = |other: &Path| other.parent() == names[0].parent() && is_rotated(other, &sibling.path);
         bytes < ALIKE_BYTES
-            && !is_rotated(path, &sibling.path)
+            && !names.iter().any(|name| is_rotated(name, &sibling.path))
             && (self.groups.iter().any(|g| g.names(&sibling.path)) || lanes.into_iter().any(is_of_other))
     }
 
