@@ -53,7 +53,7 @@ pub struct Entry {
     pub head: u64,
     /// How many bytes before [`Entry::mark_end`] were fingerprinted.
     pub mark_len: u64,
-    /// Where those bytes end. At or below the offset.
+    /// Where those bytes end: as a rule at the offset, and never behind what was read.
     pub mark_end: u64,
     /// Their fingerprint.
     pub mark: u64,

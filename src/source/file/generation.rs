@@ -542,8 +542,8 @@ impl Generation {
         Slot { generation: self.tag, offset, head_len, head, mark_len, mark }
     }
 
-    /// What the checkpoint is to know of it now; nothing if the file is not what was read of it any more.
-    pub fn entry(&mut self, seen: u64) -> io::Result<Option<Entry>> {
+    /// What the checkpoint is to know of it now.
+    pub fn entry(&mut self, seen: u64) -> Entry {
         let offset = self.tracker.committed();
         let head_len = self.content.first().len() as u64;
         let place = (self.file_id.dev, self.file_id.ino);
@@ -556,14 +556,19 @@ impl Generation {
                 noted.lane = (self.lane_path != self.path).then(|| self.lane_path.to_string_lossy().into_owned());
             }
             (noted.seen, noted.unproven) = (seen, unproven);
-            return Ok(Some(noted.clone()));
+            return noted.clone();
         }
-        let Some(mark) = self.mark_before(offset)? else { return Ok(None) };
+        // If it was truncated, or cannot be read, the bytes before the offset are not to be had any more. Those before the end of what was read
+        // tell its copy from what it holds now just as well.
+        let (mark, mark_end) = match self.mark_before(offset) {
+            Ok(Some(mark)) => (mark, offset),
+            Ok(None) | Err(_) => (self.content.mark().to_vec(), self.content.end()),
+        };
         let (path, lane, id) = (&self.path, &self.lane_path, self.file_id);
         let named = Named { path, lane, id, born: self.born, unproven, tag: self.tag, seen };
-        let entry = self.content.entry(&named, offset, &mark);
+        let entry = Entry { mark_end, ..self.content.entry(&named, offset, &mark) };
         self.noted = Some(entry.clone());
-        Ok(Some(entry))
+        entry
     }
 
     /// The bytes before an offset, if they can still be had from the file that was read.

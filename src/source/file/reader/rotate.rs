@@ -313,10 +313,8 @@ impl Reader {
         let Some(mut generation) = self.files.remove(id) else { return };
         self.left.push(generation.tag);
         // It may come back under a name that a glob names, and is not to be sent again then.
-        if !generation.replaced
-            && let Some(entry) = super::keep::entry_of(&mut generation, self.seen())
-        {
-            self.known.insert(entry);
+        if !generation.replaced {
+            self.known.insert(generation.entry(self.seen()));
         }
         self.dirty = true;
     }

@@ -205,6 +205,7 @@ impl Reader {
             if let Some(wait) = self.read_file(ch, id, now) {
                 return Err(wait);
             }
+            self.flush_if_over(ch, id)?;
             let may_end = |g: &Generation| g.has_partial_line() && now < g.grew_at + LAST_LINE_HOLD;
             let done = |g: &Generation| g.ended_at == Some(now) && !may_end(g) || g.state == State::Done;
             if !self.files.get(id).is_none_or(done) {
@@ -212,6 +213,19 @@ impl Reader {
             }
         }
         Ok(true)
+    }
+
+    /// The last line of a rotated file that nobody writes to any more comes before its successor, however long there is no room for it.
+    fn flush_if_over(&mut self, ch: &mut Channels, id: SourceId) -> Result<(), Wait> {
+        let is_over = |g: &&Generation| {
+            let ended = !g.may_grow(self.groups[g.group].rotate_wait);
+            matches!(g.state, State::Draining(_)) && ended && g.has_partial_line()
+        };
+        if self.files.get(id).filter(is_over).is_some() {
+            let permit = self.room(ch)?;
+            self.flush(ch, id, permit);
+        }
+        Ok(())
     }
 
     fn read_file(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
