@@ -155,7 +155,9 @@ impl Reader {
         };
         self.add(adoption, file, now)?;
         if let Some(id) = self.files.by_file(id) {
-            others.iter().for_each(|name| self.files.alias(id, name));
+            for name in others {
+                self.files.alias(id, name);
+            }
         }
         Ok(())
     }

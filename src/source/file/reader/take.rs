@@ -217,11 +217,11 @@ impl Reader {
 
     /// The last line of a rotated file that nobody writes to any more comes before its successor, however long there is no room for it.
     fn flush_if_over(&mut self, ch: &mut Channels, id: SourceId) -> Result<(), Wait> {
-        let is_over = |g: &&Generation| {
+        let is_over = |g: &Generation| {
             let ended = !g.may_grow(self.groups[g.group].rotate_wait);
             matches!(g.state, State::Draining(_)) && ended && g.has_partial_line()
         };
-        if self.files.get(id).filter(is_over).is_some() {
+        if self.files.get(id).is_some_and(is_over) {
             let permit = self.room(ch)?;
             self.flush(ch, id, permit);
         }
