@@ -7,6 +7,7 @@ pub(crate) type GenId = usize;
 
 /// A line that was written, in the terms of its generation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a line")]
 pub(crate) struct Line {
     pub(crate) text: Vec<u8>,
     pub(crate) generation: GenId,
