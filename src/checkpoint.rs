@@ -37,6 +37,12 @@ pub struct Entry {
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
+    /// When the inode was made, in nanoseconds since 1970, where the file system tells: it is another file's if that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
+    /// Nothing of it was read, since it may be a copy that is being made of another file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
     /// Told apart from an earlier content under the same inode.
     pub generation: u64,
     /// Every byte before this one is delivered, or dropped under a counted reason.
@@ -47,7 +53,7 @@ pub struct Entry {
     pub head: u64,
     /// How many bytes before [`Entry::mark_end`] were fingerprinted.
     pub mark_len: u64,
-    /// Where those bytes end. At or below the offset.
+    /// Where those bytes end: as a rule at the offset, and never behind what was read.
     pub mark_end: u64,
     /// Their fingerprint.
     pub mark: u64,
@@ -325,6 +331,8 @@ mod tests {
             lane: None,
             dev: 1,
             ino: 2,
+            born: None,
+            unproven: false,
             generation,
             offset,
             head_len: 3,

@@ -1,10 +1,11 @@
 //! A model of the real file reader: seeded scripts of writes, rotations, stops and kills on a real file system, with a sender that stalls and
 //! settles late, held against what must arrive, what may be lost, and what may come twice. The line and the stream are tested elsewhere.
 //!
-//! `KINETAIL_TAIL_SCRIPTS=n` runs so many scripts, `KINETAIL_TAIL_SEED=n` one seed, whose script it prints (`--nocapture`), and with
-//! `KINETAIL_TAIL_STEPS=0,3,7` only these steps of it; `KINETAIL_TAIL_TIMES=n` does that so often.
+//! `KINETAIL_TAIL_SCRIPTS=n` runs so many scripts, from the seed `KINETAIL_TAIL_FIRST=n` on, `KINETAIL_TAIL_SEED=n` one seed, whose script
+//! it prints (`--nocapture`), and with `KINETAIL_TAIL_STEPS=0,3,7` only these steps of it; `KINETAIL_TAIL_TIMES=n` does that so often.
 //! `KINETAIL_TAIL_KINDS=all`, or a list of names, switches kinds on. `KINETAIL_TAIL_DEADLINE=s` gives up sooner on what never comes, and
-//! `KINETAIL_TAIL_SHRINK=s` limits the time for finding a shorter script.
+//! `KINETAIL_TAIL_SHRINK=s` limits the time for finding a shorter script. `KINETAIL_TAIL_KEEP_GOING=1` runs all scripts whatever fails, and
+//! tells of all failures at the end.
 
 #[path = "tail/agent.rs"]
 mod agent;
@@ -92,7 +93,8 @@ fn kinds() -> Vec<Kind> {
 fn scripts(kinds: &[Kind]) -> Vec<Script> {
     let Some(seed) = setting("KINETAIL_TAIL_SEED") else {
         let count = setting("KINETAIL_TAIL_SCRIPTS").unwrap_or(SCRIPTS);
-        return (0..count).map(|seed| Script::draw(seed, kinds)).collect();
+        let first = setting("KINETAIL_TAIL_FIRST").unwrap_or(0);
+        return (first..first + count).map(|seed| Script::draw(seed, kinds)).collect();
     };
     let mut script = Script::draw(seed, kinds);
     if let Ok(list) = std::env::var("KINETAIL_TAIL_STEPS") {
@@ -104,8 +106,9 @@ fn scripts(kinds: &[Kind]) -> Vec<Script> {
     (0..times).map(|_| script.clone()).collect()
 }
 
-/// Runs scripts side by side, up to the first failure.
-fn run_all(scripts: &[Script], options: &Options<'_>) -> (Vec<Outcome>, Option<(Script, Failure)>) {
+/// Runs scripts side by side, up to the first failure, or all of them.
+fn run_all(scripts: &[Script], options: &Options<'_>) -> (Vec<Outcome>, Vec<(Script, Failure)>) {
+    let keep_going = setting("KINETAIL_TAIL_KEEP_GOING").is_some_and(|on| on > 0);
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let (results, collected) = mpsc::channel();
@@ -114,7 +117,7 @@ fn run_all(scripts: &[Script], options: &Options<'_>) -> (Vec<Outcome>, Option<(
             let results = results.clone();
             let (next, failed) = (&next, &failed);
             scope.spawn(move || {
-                while !failed.load(Ordering::Relaxed) {
+                while keep_going || !failed.load(Ordering::Relaxed) {
                     let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                     let result = run::run(script, options);
                     failed.fetch_or(result.is_err(), Ordering::Relaxed);
@@ -124,11 +127,11 @@ fn run_all(scripts: &[Script], options: &Options<'_>) -> (Vec<Outcome>, Option<(
         }
     });
     drop(results);
-    let (mut good, mut bad) = (Vec::new(), None);
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
     for (script, result) in collected {
         match result {
             Ok(outcome) => good.push(outcome),
-            Err(failure) => bad = bad.or(Some((script, failure))),
+            Err(failure) => bad.push((script, failure)),
         }
     }
     (good, bad)
@@ -165,9 +168,16 @@ fn what_is_written_arrives_once_and_in_order() {
     let began = Instant::now();
     let scripts = scripts(&kinds);
     let (good, bad) = run_all(&scripts, &options);
-    if let Some((script, failure)) = bad {
+    for (script, failure) in &bad {
+        say(&format!("seed {}: {}\n{script}\n{}", script.seed, failure.what, failure.trace.join("\n")));
+    }
+    if bad.len() > 1 {
+        let seeds: Vec<String> =
+            bad.iter().map(|(script, failure)| format!("{}: {}", script.seed, failure.what)).collect();
+        say(&format!("{} of {} scripts fail:\n{}", bad.len(), scripts.len(), seeds.join("\n")));
+    }
+    if let Some((script, failure)) = bad.into_iter().next() {
         let seed = script.seed;
-        say(&format!("seed {seed}: {}\n{script}\n{}", failure.what, failure.trace.join("\n")));
         let (script, failure) = shrink(script, failure, &kinds);
         panic!(
             "a promise is broken at seed {seed}: {}\n\nthe shortest script found that breaks one:\n{script}\nwhat was done:\n  {}",

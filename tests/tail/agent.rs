@@ -96,13 +96,20 @@ impl Known {
         self.0.offset
     }
 
+    /// In a line.
+    pub(crate) fn shown(&self) -> String {
+        let Entry { path, ino, offset, head_len, mark_end, .. } = &self.0;
+        let name = Path::new(path).file_name().unwrap_or_default().display();
+        format!("{name}, inode {ino}, to {offset} (head of {head_len}, mark at {mark_end})")
+    }
+
     /// Whether the file at this path is the one, and can be told from another.
     pub(crate) fn is(&self, path: &Path) -> bool {
         let look = || -> std::io::Result<bool> {
             let file = std::fs::File::open(path)?;
             let metadata = file.metadata()?;
             let id = FileId::of(&metadata);
-            Ok((id.dev, id.ino) == self.inode() && identity::has_content(&file, metadata.len(), &self.0)?)
+            Ok((id.dev, id.ino) == self.inode() && identity::has_content(&file, &metadata, &self.0)?)
         };
         self.0.head_len > 0 && look().expect("a file of the model")
     }
@@ -128,6 +135,7 @@ pub(crate) struct Agent {
     kill: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     state: StateDir,
+    log: std::sync::mpsc::Receiver<Vec<u8>>,
     /// The other ends have to stay open.
     _spare: mpsc::Sender<Spare>,
     _status: watch::Sender<Statuses>,
@@ -174,7 +182,12 @@ impl Agent {
                 () = reader.run(channels) => {}
             }
         };
-        let thread = std::thread::Builder::new().spawn(move || runtime.block_on(run)).expect("a thread");
+        let (said, log) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let _logging = tracing::subscriber::set_default(log_to(said));
+            runtime.block_on(run);
+        });
+        let thread = thread.expect("a thread");
         Ok(Self {
             batches,
             settled,
@@ -183,6 +196,7 @@ impl Agent {
             kill,
             thread,
             state,
+            log,
             _spare: spare,
             _status: status,
             _record_limit: record_limit,
@@ -201,6 +215,12 @@ impl Agent {
                 else => std::future::pending().await,
             }
         }
+    }
+
+    /// What the reader has said since this was last asked.
+    pub(crate) fn said(&self) -> Vec<String> {
+        let lines = self.log.try_iter();
+        lines.map(|line| format!("        reader: {}", String::from_utf8_lossy(&line).trim_end())).collect()
     }
 
     /// A batch that is there already.
@@ -248,6 +268,27 @@ impl Agent {
         self.kill.send(()).ok();
         join(self.thread)?;
         known(&self.state)
+    }
+}
+
+/// A logger that hands on what it is told.
+fn log_to(said: std::sync::mpsc::Sender<Vec<u8>>) -> impl tracing::Subscriber {
+    let writer = move || Said(said.clone());
+    tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false).with_writer(writer).finish()
+}
+
+/// A line of the log is written at once.
+struct Said(std::sync::mpsc::Sender<Vec<u8>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        // Nobody asks a reader that was killed.
+        self.0.send(line.to_vec()).ok();
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -300,6 +300,7 @@ impl Disk {
             unique,
             due,
             may_lose: generation.hopeless,
+            is_gone: generation.hopeless,
         };
         let index = self.oracle.write(line);
         self.generations[id].lines.push(index);
@@ -363,10 +364,11 @@ impl Disk {
         self.append(log, text.as_bytes());
         self.append(log, b"\n");
         self.add_line(log, text.into_bytes(), true, false);
-        // Whether such a line is an old one or a new one, nobody can tell when the file under it was replaced.
+        // Whether such a line is an old one or a new one, nobody can tell when the file was truncated under it. That the file is another one
+        // with the same inode shows: it was made later.
         let id = self.logs[log].writer.as_ref().expect("it has written").generation;
         let inode = self.generations[id].inode;
-        if self.generations.iter().any(|g| g.inode == inode && g.ordinal != self.generations[id].ordinal) {
+        if self.generations.iter().any(|g| g.inode == inode && g.gone) {
             self.oracle.forgive(self.oracle.lines.len() - 1);
         }
         self.note(format!("log {log}: an equal line written"));
@@ -455,8 +457,8 @@ impl Disk {
         } else {
             self.open(log, &path, path.clone());
         }
+        self.note(format!("log {log}: created, inode {}", self.generations.last().map_or(0, |g| g.inode.1)));
         self.begin(log, rng);
-        self.note(format!("log {log}: created"));
     }
 
     /// The path of a symbolic link gets a new target.

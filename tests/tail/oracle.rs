@@ -7,6 +7,7 @@ pub(crate) type GenId = usize;
 
 /// A line that was written, in the terms of its generation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a line")]
 pub(crate) struct Line {
     pub(crate) text: Vec<u8>,
     pub(crate) generation: GenId,
@@ -21,6 +22,8 @@ pub(crate) struct Line {
     pub(crate) due: bool,
     /// It was overwritten or deleted before anybody could be sure to read it.
     pub(crate) may_lose: bool,
+    /// It was overwritten or deleted; it may have come before that.
+    pub(crate) is_gone: bool,
 }
 
 /// How often a text was written, and came.
@@ -88,6 +91,7 @@ impl Oracle {
 
     /// The line need not come.
     pub(crate) fn forgive(&mut self, index: usize) {
+        self.lines[index].is_gone = true;
         if self.is_settled(index) || self.lines[index].may_lose {
             return;
         }
@@ -235,9 +239,12 @@ impl Oracle {
         list.join("\n")
     }
 
-    /// A file was cut off while it may have been read: the beginning of one of its last lines is what a reader may have seen of it.
+    /// A file was cut off while it may have been read: the beginning of one of its last lines is what a reader may have seen of it. A reader
+    /// may also have come back to a line that had arrived before a kill.
     pub(crate) fn may_be_cut(&self, text: &[u8]) -> bool {
-        self.lines.iter().any(|l| l.may_lose && l.text.len() > text.len() && l.text.starts_with(text))
+        let may_come = |stat: &Stat| u64::from(stat.delivered) < stat.lines.len() as u64 + u64::from(stat.excused);
+        let is_gone = |l: &Line| l.may_lose || l.is_gone && may_come(&self.stats[&l.text]);
+        self.lines.iter().any(|l| l.text.len() > text.len() && l.text.starts_with(text) && is_gone(l))
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn run(script: &Script, options: &Options<'_>) -> Result<Outcome, Fai
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let result = runtime.block_on(driver.play(script));
+    driver.listen();
     let Driver { disk, .. } = driver;
     match result {
         Ok(()) => Ok(Outcome {
@@ -122,6 +123,7 @@ impl Driver {
             self.disk.trace.push(format!("step {}: {:?} log {}", step.number, step.act, step.log));
             self.step(*step).await?;
             self.absorb().await?;
+            self.listen();
         }
         self.disk.trace.push("the end".to_owned());
         self.end().await
@@ -234,7 +236,15 @@ impl Driver {
         Ok(())
     }
 
+    /// Notes what the reader said.
+    fn listen(&mut self) {
+        if let Some(agent) = &self.agent {
+            self.disk.trace.extend(agent.said());
+        }
+    }
+
     fn kill(&mut self) -> Result<(), String> {
+        self.listen();
         let Some(agent) = self.agent.take() else { return Ok(()) };
         let known = agent.kill()?;
         self.disk.oracle.excuse_uncertain();
@@ -266,6 +276,7 @@ impl Driver {
         let left = if early { rng.usize(..=self.pending.len()) } else { usize::MAX };
         self.settle(left, rng).await;
         self.stopping = false;
+        self.listen();
         let Some(agent) = self.agent.take() else { return Ok(()) };
         let known = timeout_at(Instant::now() + self.deadline, agent.finish());
         let known = known.await.map_err(|_| "the reader does not end after its channels were closed".to_owned())??;
@@ -286,6 +297,7 @@ impl Driver {
             "the agent ended; {} pieces unsettled, {count:?} files in the checkpoint",
             self.pending.len()
         ));
+        self.disk.trace.extend(known.unwrap_or_default().iter().map(|known| format!("    {}", known.shown())));
         self.disk.went_down(known);
         self.sources.clear();
         self.pending.clear();
@@ -334,6 +346,7 @@ impl Driver {
 
     fn take_in(&mut self, delivery: Delivery) -> Result<(), String> {
         let Delivery { source, start, end, pieces, memory } = delivery;
+        self.listen();
         let mut spans: Vec<Range> = pieces.iter().flat_map(|p| p.spans.iter().copied()).collect();
         spans.sort_unstable();
         let tiles = spans.first().is_none_or(|s| s.0 == start) && spans.last().is_none_or(|s| s.1 == end);
@@ -445,6 +458,7 @@ impl Driver {
         const LOOK: Duration = Duration::from_millis(5);
         self.sync().await?;
         self.held = false;
+        let mut rng = self.rng.fork();
         let wanted = self.disk.committable();
         let deadline = Instant::now() + self.deadline;
         while let Some(agent) = &mut self.agent {
@@ -457,7 +471,11 @@ impl Driver {
             // What comes meanwhile is taken, so that nothing waits for this.
             let next = timeout_at(Instant::now() + LOOK, agent.next(true, false)).await;
             match next {
-                Ok(Some(delivery)) => self.take_in(delivery)?,
+                Ok(Some(delivery)) => {
+                    self.take_in(delivery)?;
+                    // One of equal lines counts as settled when another one came twice: this may be the one.
+                    self.settle(usize::MAX, &mut rng).await;
+                }
                 Ok(None) => return Err(self.ended()),
                 Err(_) => {}
             }

@@ -3,9 +3,11 @@
 //! The directories are walked here, one listing for each of them and one look at each file: what a scan costs decides how often there can
 //! be one.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirEntry, Metadata};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Group;
@@ -24,6 +26,8 @@ pub struct Candidate {
     pub group: usize,
     /// Where it is.
     pub path: PathBuf,
+    /// Its other names, where it has hard links that a glob names too.
+    pub others: Vec<PathBuf>,
     /// What a look at it said.
     pub metadata: Metadata,
 }
@@ -204,7 +208,17 @@ impl Walk<'_> {
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
                 let id = FileId::of(&metadata);
-                self.scan.files.entry(id).or_insert(Candidate { group: self.group, path, metadata });
+                match self.scan.files.entry(id) {
+                    Entry::Vacant(place) => {
+                        place.insert(Candidate { group: self.group, path, others: Vec::new(), metadata });
+                    }
+                    Entry::Occupied(mut found) => {
+                        let found = found.get_mut();
+                        if metadata.nlink() > 1 && found.path != path && !found.others.contains(&path) {
+                            found.others.push(path);
+                        }
+                    }
+                }
             }
             Ok(metadata) if metadata.is_dir() && !named => {}
             Ok(metadata) => {

@@ -22,6 +22,8 @@ const USUAL_LIMIT: usize = 1024;
 #[derive(Debug)]
 struct Lane {
     path: PathBuf,
+    /// Names that a file of it has, or had, beside that.
+    aliases: Vec<PathBuf>,
     /// In their order: that of the files, and of what was read of each before it was truncated.
     members: BTreeSet<(SourceId, SourceId)>,
 }
@@ -67,13 +69,37 @@ impl Files {
         self.next_lane += 1;
         let lane = LaneId(self.next_lane);
         self.by_path.insert(path.to_owned(), lane);
-        self.lanes.insert(lane, Lane { path: path.to_owned(), members: BTreeSet::new() });
+        self.lanes.insert(lane, Lane { path: path.to_owned(), aliases: Vec::new(), members: BTreeSet::new() });
         lane
     }
 
-    /// Whether files of this path are being read.
-    pub fn has_lane(&self, path: &Path) -> bool {
-        self.by_path.contains_key(path)
+    /// A name of a file that has several: the next file of that name shares the file's lane, unless the name has one.
+    pub fn alias(&mut self, id: SourceId, name: &Path) {
+        let Some(lane) = self.generations.get(&id).map(|g| g.lane) else { return };
+        if !self.by_path.contains_key(name)
+            && let Some(of) = self.lanes.get_mut(&lane)
+        {
+            self.by_path.insert(name.to_owned(), lane);
+            of.aliases.push(name.to_owned());
+        }
+    }
+
+    /// The path that a lane has its name from, by that or by another name.
+    pub fn lane_path(&self, name: &Path) -> Option<&Path> {
+        let lane = self.by_path.get(name)?;
+        self.lanes.get(lane).map(|lane| lane.path.as_path())
+    }
+
+    /// The live files of the lane of this path.
+    pub fn live_in(&self, path: &Path) -> Vec<SourceId> {
+        let lane = self.by_path.get(path).and_then(|lane| self.lanes.get(lane));
+        let members = lane.into_iter().flat_map(|lane| &lane.members).map(|(_, id)| *id);
+        members.filter(|id| self.generations.get(id).is_some_and(|g| g.state == State::Live)).collect()
+    }
+
+    /// The paths whose files are being read.
+    pub fn lanes(&self) -> impl Iterator<Item = &Path> {
+        self.by_path.keys().map(PathBuf::as_path)
     }
 
     /// Takes in a generation.
@@ -105,6 +131,9 @@ impl Files {
             lane.members.remove(&(generation.birth, id));
             if lane.members.is_empty() {
                 self.by_path.remove(&lane.path);
+                for name in &lane.aliases {
+                    self.by_path.remove(name);
+                }
                 self.lanes.remove(&generation.lane);
             }
         }

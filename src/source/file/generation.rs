@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Group;
-use super::identity::{Content, FileId, HEAD_BYTES, MARK_BYTES, Overlap, bytes_before, read_full};
+use super::identity::{Content, FileId, HEAD_BYTES, MARK_BYTES, Named, Overlap, born, bytes_before, read_full};
 use crate::checkpoint::{Entry, Slot, fingerprint};
 use crate::event::{LaneId, SourceId};
 use crate::line::{LineBuilder, Lines};
@@ -96,6 +96,8 @@ pub struct Generation {
     pub partition_key: Arc<str>,
     /// Its device and inode.
     pub file_id: FileId,
+    /// When its inode was made, where the file system tells.
+    pub born: Option<u64>,
     /// Names it in the checkpoint, across restarts.
     pub tag: u64,
     /// What is settled.
@@ -198,6 +200,7 @@ impl Generation {
             lane,
             partition_key,
             file_id,
+            born: born(&metadata),
             tag,
             tracker: OffsetTracker::starting_at(offset),
             state,
@@ -285,7 +288,7 @@ impl Generation {
     /// Goes on in another file, which has all that was read of this one: it was copied, or saved anew.
     pub fn move_to(&mut self, file: File) -> io::Result<()> {
         let metadata = file.metadata()?;
-        self.file_id = FileId::of(&metadata);
+        (self.file_id, self.born) = (FileId::of(&metadata), born(&metadata));
         self.size = metadata.len();
         self.file = Some(file);
         self.modified = (0, 0);
@@ -539,11 +542,12 @@ impl Generation {
         Slot { generation: self.tag, offset, head_len, head, mark_len, mark }
     }
 
-    /// What the checkpoint is to know of it now; nothing if the file is not what was read of it any more.
-    pub fn entry(&mut self, seen: u64) -> io::Result<Option<Entry>> {
+    /// What the checkpoint is to know of it now.
+    pub fn entry(&mut self, seen: u64) -> Entry {
         let offset = self.tracker.committed();
-        let (head_len, head) = self.content.head();
+        let head_len = self.content.first().len() as u64;
         let place = (self.file_id.dev, self.file_id.ino);
+        let unproven = self.unproven.is_some();
         if let Some(noted) = &mut self.noted
             && (noted.offset, noted.head_len, (noted.dev, noted.ino)) == (offset, head_len, place)
         {
@@ -551,26 +555,20 @@ impl Generation {
                 noted.path = self.path.to_string_lossy().into_owned();
                 noted.lane = (self.lane_path != self.path).then(|| self.lane_path.to_string_lossy().into_owned());
             }
-            noted.seen = seen;
-            return Ok(Some(noted.clone()));
+            (noted.seen, noted.unproven) = (seen, unproven);
+            return noted.clone();
         }
-        let Some(mark) = self.mark_before(offset)? else { return Ok(None) };
-        let entry = Entry {
-            path: self.path.to_string_lossy().into_owned(),
-            lane: (self.lane_path != self.path).then(|| self.lane_path.to_string_lossy().into_owned()),
-            dev: place.0,
-            ino: place.1,
-            generation: self.tag,
-            offset,
-            head_len,
-            head,
-            mark_len: mark.len() as u64,
-            mark_end: offset,
-            mark: fingerprint(&mark),
-            seen,
+        // If it was truncated, or cannot be read, the bytes before the offset are not to be had any more. Those before the end of what was read
+        // tell its copy from what it holds now just as well.
+        let (mark, mark_end) = match self.mark_before(offset) {
+            Ok(Some(mark)) => (mark, offset),
+            Ok(None) | Err(_) => (self.content.mark().to_vec(), self.content.end()),
         };
+        let (path, lane, id) = (&self.path, &self.lane_path, self.file_id);
+        let named = Named { path, lane, id, born: self.born, unproven, tag: self.tag, seen };
+        let entry = Entry { mark_end, ..self.content.entry(&named, offset, &mark) };
         self.noted = Some(entry.clone());
-        Ok(Some(entry))
+        entry
     }
 
     /// The bytes before an offset, if they can still be had from the file that was read.

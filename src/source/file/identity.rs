@@ -5,7 +5,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -55,9 +55,21 @@ pub fn read_full(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> 
     Ok(filled)
 }
 
-/// Whether a file still has the content that a checkpoint entry is of.
-pub fn has_content(file: &File, size: u64, entry: &Entry) -> io::Result<bool> {
-    if size < entry.offset {
+/// When a file's inode was made, in nanoseconds since 1970; none where the file system does not tell.
+pub fn born(metadata: &Metadata) -> Option<u64> {
+    let born = metadata.created().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(born.as_nanos()).ok()
+}
+
+/// Whether a file has the inode that an entry is of only because that was used again.
+pub fn has_used_inode(metadata: &Metadata, entry: &Entry) -> bool {
+    let is_place = FileId::of(metadata) == (FileId { dev: entry.dev, ino: entry.ino });
+    is_place && born(metadata).zip(entry.born).is_some_and(|(its, known)| its != known)
+}
+
+/// Whether a file still has the content that a checkpoint entry is of. One whose inode was used again has not, however alike the two are.
+pub fn has_content(file: &File, metadata: &Metadata, entry: &Entry) -> io::Result<bool> {
+    if metadata.len() < entry.offset || has_used_inode(metadata, entry) {
         return Ok(false);
     }
     let matches = |end: u64, len: u64, print: u64| -> io::Result<bool> {
@@ -69,6 +81,25 @@ pub fn has_content(file: &File, size: u64, entry: &Entry) -> io::Result<bool> {
         Ok(bytes.len() == len && fingerprint(&bytes) == print)
     };
     Ok(matches(entry.head_len, entry.head_len, entry.head)? && matches(entry.mark_end, entry.mark_len, entry.mark)?)
+}
+
+/// A file as the checkpoint names it.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// Where it was when its lane was given to it.
+    pub lane: &'a Path,
+    /// Its device and inode.
+    pub id: FileId,
+    /// When the inode was made.
+    pub born: Option<u64>,
+    /// Whether it may be a copy of another file.
+    pub unproven: bool,
+    /// Its name across restarts.
+    pub tag: u64,
+    /// When it was last there.
+    pub seen: u64,
 }
 
 /// What was seen of a file up to an offset: enough to tell, later, whether a file is still that one, or another file a copy of it.
@@ -175,22 +206,24 @@ impl Content {
         has_bytes(file, self.head.len() as u64, &self.head)
     }
 
-    /// What the checkpoint is to know of a file that holds just this.
-    pub fn entry(&self, path: &Path, place: FileId, generation: u64, seen: u64) -> Entry {
+    /// What the checkpoint is to know of a file that holds this and is committed up to an offset, before which are these bytes.
+    pub fn entry(&self, of: &Named<'_>, offset: u64, mark: &[u8]) -> Entry {
         let (head_len, head) = self.head();
         Entry {
-            path: path.to_string_lossy().into_owned(),
-            lane: None,
-            dev: place.dev,
-            ino: place.ino,
-            generation,
-            offset: self.end,
+            path: of.path.to_string_lossy().into_owned(),
+            lane: (of.lane != of.path).then(|| of.lane.to_string_lossy().into_owned()),
+            dev: of.id.dev,
+            ino: of.id.ino,
+            born: of.born,
+            unproven: of.unproven,
+            generation: of.tag,
+            offset,
             head_len,
             head,
-            mark_len: self.mark.len() as u64,
-            mark_end: self.end,
-            mark: fingerprint(&self.mark),
-            seen,
+            mark_len: mark.len() as u64,
+            mark_end: offset,
+            mark: fingerprint(mark),
+            seen: of.seen,
         }
     }
 
@@ -226,6 +259,8 @@ mod tests {
             lane: None,
             dev: 1,
             ino: 2,
+            born: None,
+            unproven: false,
             generation: 1,
             offset: offset as u64,
             head_len: head.len() as u64,
@@ -260,8 +295,15 @@ mod tests {
             (&mark_changed, false),
             (&old[..4999].to_vec(), false),
         ] {
-            let (_dir, file, size) = file(content);
-            assert_eq!(has_content(&file, size, &entry).unwrap(), same);
+            let (_dir, file, _) = file(content);
+            let metadata = file.metadata().unwrap();
+            assert_eq!(has_content(&file, &metadata, &entry).unwrap(), same);
+            // The same content under an inode that was made at another time is another file's; elsewhere it may be a copy.
+            let FileId { dev, ino } = FileId::of(&metadata);
+            for (ino, born, want) in [(ino, born(&metadata), same), (ino, Some(1), false), (ino + 1, Some(1), same)] {
+                let entry = Entry { dev, ino, born, ..entry.clone() };
+                assert_eq!(has_content(&file, &metadata, &entry).unwrap(), want);
+            }
         }
     }
 

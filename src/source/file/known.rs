@@ -2,7 +2,7 @@
 //! a volume that was away, is not sent again. Bookkeeping; which file a path is, is for the reader to find out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,15 +62,10 @@ impl Known {
         Some(entry)
     }
 
-    /// The file at this place, whatever it holds now.
-    pub fn at(&self, id: FileId) -> Option<&Entry> {
-        self.entries.get(&id)
-    }
-
     /// The entry of this file, if its content is what is known of it.
-    pub fn of(&self, file: &File, size: u64, id: FileId) -> std::io::Result<Option<&Entry>> {
-        match self.entries.get(&id) {
-            Some(entry) if has_content(file, size, entry)? => Ok(Some(entry)),
+    pub fn of(&self, file: &File, metadata: &Metadata) -> std::io::Result<Option<&Entry>> {
+        match self.entries.get(&FileId::of(metadata)) {
+            Some(entry) if has_content(file, metadata, entry)? => Ok(Some(entry)),
             _ => Ok(None),
         }
     }
@@ -133,6 +128,8 @@ mod tests {
             lane: None,
             dev: 1,
             ino,
+            born: None,
+            unproven: false,
             generation: ino,
             offset: 0,
             head_len: 0,

@@ -4,6 +4,7 @@
 
 mod find;
 mod keep;
+mod resume;
 mod rotate;
 mod take;
 

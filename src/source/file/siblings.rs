@@ -15,7 +15,7 @@ const ROTATED_WORDS: [&str; 4] = ["old", "bak", "prev", "rot"];
 const MAX_LOOKED_AT: usize = 256;
 
 /// A file beside another one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sibling {
     /// Where it is.
     pub path: PathBuf,

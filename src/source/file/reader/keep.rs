@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::super::generation::{Generation, State};
 use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros};
@@ -87,10 +86,10 @@ impl Reader {
         self.known.refresh(unix_micros(now_of_day()));
         let mut entries: Vec<Entry> = self.known.entries().cloned().collect();
         self.files.for_each(|g| {
-            // Of what may be a copy nothing was read, and the next start asks the same question again; of what no glob names, only if it is
-            // known.
-            if !g.replaced && (g.unproven.is_none() || g.state != State::Live) {
-                entries.extend(entry_of(g, seen));
+            // Of what may be a copy nothing was read, and the next start asks the same question again. That it was there is known from now
+            // on: what came later has not been seen.
+            if !g.replaced {
+                entries.push(g.entry(seen));
             }
         });
         let took = began.elapsed();
@@ -119,12 +118,4 @@ impl Reader {
             self.metrics.backlog_seconds.with_label_values(name).set(oldest.map_or(0.0, |at| (now - at).as_secs_f64()));
         }
     }
-}
-
-/// What the checkpoint is to know of a file.
-pub(super) fn entry_of(generation: &mut Generation, seen: u64) -> Option<Entry> {
-    generation.entry(seen).unwrap_or_else(|error| {
-        tracing::warn!(path = %generation.path.display(), %error, "a file cannot be fingerprinted and is left out of the checkpoint");
-        None
-    })
 }

@@ -1,15 +1,15 @@
 //! Following files through rotations: renamed, deleted, truncated, copied. What is left of the old one is read before the new one.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
 use super::super::discover::Scan;
 use super::super::generation::{Generation, State};
-use super::super::identity::{Content, Overlap};
-use super::super::siblings::{self, Sibling};
-use super::find::Adoption;
+use super::super::identity::{Content, Named, Overlap, born};
+use super::super::siblings::{self, Sibling, is_rotated};
+use super::find::{ALIKE_BYTES, Adoption};
 use super::{Channels, Reader};
 use crate::budget::Permit;
 use crate::event::SourceId;
@@ -47,6 +47,11 @@ impl Reader {
                 (_, State::Done) | (None, State::Draining(_)) => {}
             }
         });
+        for (place, candidate) in scan.files.iter().filter(|(_, candidate)| !candidate.others.is_empty()) {
+            if let Some(id) = self.files.by_file(*place) {
+                candidate.others.iter().chain([&candidate.path]).for_each(|name| self.files.alias(id, name));
+            }
+        }
         let deleted = |g: &&Generation| g.deleted_at.is_none() && g.links() == Some(0);
         let deleted: Vec<SourceId> = self.files.closing().filter(deleted).map(|g| g.id).collect();
         for id in deleted {
@@ -209,14 +214,28 @@ impl Reader {
             let reads = self.files.by_file(s.id).and_then(|id| self.files.get(id)).filter(|g| g.unproven.is_none());
             reads.map_or(Ok(false), |g| Ok(g.content().overlap(file, s.metadata.len())? == Overlap::Whole))
         };
-        let overlap = |s: &Sibling, file: &File| old.content().overlap(file, s.metadata.len());
-        let is_copy = |s: &Sibling, file: &File| {
-            let is_known = self.known.of(file, s.metadata.len(), s.id)?.is_some();
-            Ok(!is_known && overlap(s, file)? != Overlap::None && !is_itself(s, file)?)
+        let is_copy = |s: &Sibling, file: &File, wanted: Overlap| {
+            let is_known = self.known.of(file, &s.metadata)?.is_some_and(|entry| !entry.unproven);
+            let overlap = old.content().overlap(file, s.metadata.len())?;
+            let is_copy = !is_known && overlap == wanted && !is_itself(s, file)?;
+            Ok(is_copy && !self.is_anothers([&old.path, &old.lane_path], s, old.content().end()))
         };
-        let (sibling, file) = siblings::find(&old.path, |s| s.id != old.file_id, is_copy)?;
-        let overlap = overlap(&sibling, &file).ok()?;
-        Some((sibling, file, overlap))
+        // What has all of it is its copy, whatever newer files begin as it did.
+        [Overlap::Whole, Overlap::Part].into_iter().find_map(|wanted| {
+            let is_copy = |s: &Sibling, file: &File| is_copy(s, file, wanted);
+            let (sibling, file) = siblings::find(&old.path, |s| s.id != old.file_id, is_copy)?;
+            Some((sibling, file, wanted))
+        })
+    }
+
+    /// Whether a file that holds so many bytes of a log's file, which has or had these names, is another log's all the same: one that a glob
+    /// names, or a rotated one by its name. Two logs may well begin with the same line.
+    pub(super) fn is_anothers(&self, names: [&Path; 2], sibling: &Sibling, bytes: u64) -> bool {
+        let lanes = self.files.lanes().chain(self.known.entries().map(|e| Path::new(&e.path)));
+        let is_of_other = |other: &Path| other.parent() == names[0].parent() && is_rotated(other, &sibling.path);
+        bytes < ALIKE_BYTES
+            && !names.iter().any(|name| is_rotated(name, &sibling.path))
+            && (self.groups.iter().any(|g| g.names(&sibling.path)) || lanes.into_iter().any(is_of_other))
     }
 
     /// A copy may have been found by a glob before, and was not read, then; or it was written over a file that was.
@@ -237,7 +256,9 @@ impl Reader {
         let size = copy.metadata.len();
         match Content::of(file, size) {
             Ok(content) => {
-                let entry = content.entry(&copy.path, copy.id, self.rng.u64(..), self.seen());
+                let (path, tag, born) = (&copy.path, self.rng.u64(..), born(&copy.metadata));
+                let named = Named { path, lane: path, id: copy.id, born, unproven: false, tag, seen: self.seen() };
+                let entry = content.entry(&named, size, content.mark());
                 self.known.insert(entry);
             }
             Err(error) => tracing::warn!(path = %copy.path.display(), %error, "the copy of a file cannot be read"),
@@ -292,10 +313,8 @@ impl Reader {
         let Some(mut generation) = self.files.remove(id) else { return };
         self.left.push(generation.tag);
         // It may come back under a name that a glob names, and is not to be sent again then.
-        if !generation.replaced
-            && let Some(entry) = super::keep::entry_of(&mut generation, self.seen())
-        {
-            self.known.insert(entry);
+        if !generation.replaced {
+            self.known.insert(generation.entry(self.seen()));
         }
         self.dirty = true;
     }

@@ -179,7 +179,9 @@ impl Reader {
             // Of two new files with one content, the one with the name that rotation gives is the copy.
             let is_older = other.path == *path || is_rotated(&other.path, path);
             let may_be = other.unproven.is_none() || is_older;
-            other.id != id && other.state == State::Live && may_be && other.path.parent() == path.parent()
+            // What lost its name between two looks may have been copied before that, and truncated.
+            let is_there = other.state == State::Live || !is_live && other.state != State::Done;
+            other.id != id && is_there && may_be && other.path.parent() == path.parent()
         };
         let is_copy = now_size > 0
             && self.files.iter().filter(original).any(|other| generation.may_be_copy_of(other).unwrap_or(false));
@@ -213,6 +215,7 @@ impl Reader {
             if let Some(wait) = self.read_file(ch, id, now) {
                 return Err(wait);
             }
+            self.flush_if_over(ch, id)?;
             let may_end = |g: &Generation| g.has_partial_line() && now < g.grew_at + LAST_LINE_HOLD;
             let done = |g: &Generation| g.ended_at == Some(now) && !may_end(g) || g.state == State::Done;
             if !self.files.get(id).is_none_or(done) {
@@ -220,6 +223,19 @@ impl Reader {
             }
         }
         Ok(true)
+    }
+
+    /// The last line of a rotated file that nobody writes to any more comes before its successor, however long there is no room for it.
+    fn flush_if_over(&mut self, ch: &mut Channels, id: SourceId) -> Result<(), Wait> {
+        let is_over = |g: &Generation| {
+            let ended = !g.may_grow(self.groups[g.group].rotate_wait);
+            matches!(g.state, State::Draining(_)) && ended && g.has_partial_line()
+        };
+        if self.files.get(id).is_some_and(is_over) {
+            let permit = self.room(ch)?;
+            self.flush(ch, id, permit);
+        }
+        Ok(())
     }
 
     fn read_file(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
