@@ -52,6 +52,9 @@ fn tune() {
         if let Ok(g) = std::env::var("GROWN") {
             x.grown = g.parse().unwrap();
         }
+        if let Ok(g) = std::env::var("LOAD") {
+            x.load = g.parse().unwrap();
+        }
         if std::env::var("WINDOWS").is_ok() {
             x.limits = Limits::Windows;
         }

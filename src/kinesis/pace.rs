@@ -1,76 +1,150 @@
-//! The pacer.
+//! The pacer: when a record may go to a shard, and how large it should be, learnt from what the shard stores and refuses. Pure; the time is an
+//! argument, its randomness comes from a seed. It sends nothing, and keeps no record.
+//!
+//! A shard is shared by senders that do not know of each other. Each has a *share* of it, at first all of it. A record costs the time that a
+//! whole shard needs to take it; the share pays for it, in arrears, so that a record of any size may go as soon as nothing is owed.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Bytes that a shard takes in a second, in every mode of a stream.
+const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
+/// Records that a shard takes in a second.
+const SHARD_RECORDS_PER_SECOND: f64 = 1_000.0;
+/// The least share: 256 B/s. A fleet four times as large as what shares a shard in practice still fits into it.
+const LEAST_SHARE: f64 = 1.0 / 4096.0;
+/// Seconds of its share that a sender may save up, so that small records which come together go together. A tenth of what the service saves up
+/// for all senders.
+const SAVED_SECONDS: f64 = 0.1;
+/// A record should take so many seconds of the share. Each record is a question to the shard, and a sender that asks twice a second learns in
+/// minutes what would take it hours with full records; and nothing waits longer than that for the record before it.
+const FILL_SECONDS: f64 = 0.5;
+/// Below this a smaller record costs more than it tells.
+const LEAST_FILL_BYTES: f64 = 4096.0;
+/// No fewer bytes than these are ever a reason to ask more often.
+const MOST_FILL_BYTES: f64 = 51_200.0;
+/// The part of its share that a sender gives up when a record is refused. Small: what remains of it is noise between the shares.
+const DECREASE: f64 = 0.05;
+/// A sender that used less than its share when it was refused comes down to what it used, at most by this part at once: one refusal is a
+/// poor reason to believe in much less.
+const UNUSED_DECREASE: f64 = 0.2;
+/// The part of its records that a sender at a thousandth of a shard accepts to be refused ...
+const REFUSALS_AT_A_THOUSANDTH: f64 = 0.06;
+/// ... and how fast that falls as its share grows. Falling makes shares even; falling faster would refuse too much of a large fleet.
+const FAIRNESS: f64 = 0.5;
+/// Growth speeds up when this many times the refusals that one would expect did not come: then others have left.
+const PATIENCE: f64 = 2.0;
+/// The most that one answer adds, as a part of the share.
+const MOST_GROWTH: f64 = 0.2;
+/// Seconds over which the unused part of a share is averaged.
+const UNUSED_SECONDS: f64 = 5.0;
+/// A refused record waits for up to this long at least, of its shard's second.
+const LEAST_JITTER_SECONDS: f64 = 0.1;
+/// A shard to which nothing was sent for so long is as one that was never heard of: whoever shared it then is not who shares it now.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
 /// A shard as the sender numbers them (its id's text is kept elsewhere).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardIndex(pub u32);
 
-const SHARD_BYTES: f64 = 1_048_576.0;
-const SHARD_RECORDS: f64 = 1_000.0;
-
-/// Tunables
-#[derive(Debug, Clone, Copy)]
-struct Law {
-    p0: f64,
-    delta: f64,
-    b: f64,
-    x: f64,
-    k: f64,
-    floor: f64,
-    burst: f64,
-    backoff: f64,
+/// Seconds of a whole shard that a record takes.
+fn cost(size: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a record has at most 10 MiB")]
+    let bytes = size as f64;
+    (bytes / SHARD_BYTES_PER_SECOND).max(1.0 / SHARD_RECORDS_PER_SECOND)
 }
 
-fn var(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
-
-fn law() -> &'static Law {
-    static LAW: std::sync::OnceLock<Law> = std::sync::OnceLock::new();
-    LAW.get_or_init(|| Law {
-        p0: var("P0", 0.04),
-        delta: var("DELTA", 0.3),
-        b: var("B", 0.08),
-        x: var("X", 2.0),
-        k: var("K", 1.0),
-        floor: 1.0 / 4096.0,
-        burst: var("BURST", 0.1),
-        backoff: var("BACKOFF", 1.0),
-    })
-}
-
+/// What one sender knows of one shard.
 #[derive(Debug, Clone, Copy)]
 struct Shard {
+    /// The part of the shard that the sender takes for itself.
     share: f64,
+    /// Seconds of the whole shard that are saved up, or owed if negative, at `at`.
     balance: f64,
     at: Instant,
-    stored: u32,
-    refused: u32,
+    /// The part of the share that went unused lately.
+    unused: f64,
+    /// A refused record waits, so that what goes unused is not the sender's choice.
+    waits: bool,
+    /// Refusals that were to be expected since the last one.
+    expected: f64,
+    /// Until when the share has grown.
+    grown: Instant,
+    /// When it last came down: refusals of what was sent before tell nothing new.
     decreased: Option<Instant>,
-}
-
-fn cost(size: usize) -> f64 {
-    (size as f64 / SHARD_BYTES).max(1.0 / SHARD_RECORDS)
+    used: Instant,
 }
 
 impl Shard {
     fn new(now: Instant) -> Self {
-        Self { share: 1.0, balance: law().burst, at: now, stored: 0, refused: 0, decreased: None }
+        Self {
+            share: 1.0,
+            balance: SAVED_SECONDS,
+            at: now,
+            unused: 1.0,
+            waits: false,
+            expected: 0.0,
+            grown: now,
+            decreased: None,
+            used: now,
+        }
     }
+
+    /// Seconds of the whole shard that a record should take.
+    fn fill(&self) -> f64 {
+        (self.share * FILL_SECONDS)
+            .clamp(LEAST_FILL_BYTES / SHARD_BYTES_PER_SECOND, MOST_FILL_BYTES / SHARD_BYTES_PER_SECOND)
+    }
+
     fn refill(&mut self, now: Instant) {
-        let dt = now.saturating_duration_since(self.at).as_secs_f64();
-        self.balance = (self.balance + dt * self.share).min(law().burst * self.share);
-        self.at = self.at.max(now);
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        if passed <= 0.0 {
+            return;
+        }
+        let (full, filled) = (self.share * SAVED_SECONDS, self.balance + passed * self.share);
+        let over = if self.waits { 0.0 } else { (filled - full).max(0.0) / (passed * self.share) };
+        self.unused += (over.min(1.0) - self.unused) * (1.0 - (-passed / UNUSED_SECONDS).exp());
+        self.balance = filled.min(full);
+        self.at = now;
     }
+
     fn opens_at(&self) -> Instant {
         if self.balance >= 0.0 { self.at } else { self.at + Duration::from_secs_f64(-self.balance / self.share) }
     }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.used) >= FORGOTTEN && self.opens_at() <= now
+    }
+
+    /// Refusals that are to be expected of a record, at this share.
+    fn refusals(&self) -> f64 {
+        REFUSALS_AT_A_THOUSANDTH * (self.share * 1000.0).powf(-FAIRNESS)
+    }
+
+    fn grow(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.grown).as_secs_f64();
+        self.grown = self.grown.max(now);
+        let expected = passed * self.share / self.fill() * self.refusals();
+        self.expected += expected;
+        let growth = DECREASE * expected * (1.0 + (self.expected / PATIENCE).powi(2));
+        self.share = (self.share * (1.0 + growth.min(MOST_GROWTH))).min(1.0);
+    }
+
+    fn decrease(&mut self, size: usize, now: Instant) {
+        // A larger record than others send is refused more often, in proportion: it tells as much less.
+        let weight = (self.fill() / cost(size)).min(1.0);
+        let kept = 1.0 - DECREASE * weight;
+        let used = (self.share * (1.0 - self.unused) * kept).max(self.share * (1.0 - UNUSED_DECREASE));
+        self.share = used.min(self.share * kept).max(LEAST_SHARE);
+        self.expected = 0.0;
+        self.grown = now;
+        self.decreased = Some(now);
+    }
 }
 
-/// The pacer.
+/// The paces of all shards that one sender sends to. A shard that it has never heard of has the service's limits.
 #[derive(Debug)]
 pub struct Pacer {
     shards: BTreeMap<ShardIndex, Shard>,
@@ -78,56 +152,72 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// new
+    /// A pacer that has heard of no shard.
     pub fn new(seed: u64) -> Self {
         Self { shards: BTreeMap::new(), rng: fastrand::Rng::with_seed(seed) }
     }
-    /// When a record may go to this shard: now or earlier if at once.
+
+    fn shard(&mut self, shard: ShardIndex, now: Instant) -> &mut Shard {
+        let shard = self.shards.entry(shard).or_insert_with(|| Shard::new(now));
+        if shard.is_forgotten(now) {
+            *shard = Shard::new(now);
+        }
+        shard.refill(now);
+        shard
+    }
+
+    /// When a record may go to this shard; none if now.
     pub fn opens_at(&self, shard: ShardIndex, now: Instant) -> Option<Instant> {
         self.shards.get(&shard).map(Shard::opens_at).filter(|at| *at > now)
     }
-    /// sent
+
+    /// The size at which a record for this shard is large enough to go, where `target` is the one that is wanted when nothing is in the way.
+    /// One that was made when the share was larger may go all the same, but a shard that is full refuses larger records first.
+    pub fn record_size(&self, shard: ShardIndex, target: usize) -> usize {
+        let Some(shard) = self.shards.get(&shard).filter(|shard| shard.fill() * SHARD_BYTES_PER_SECOND < MOST_FILL_BYTES) else {
+            return target;
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 4 KiB and 50 KiB")]
+        let bytes = (shard.fill() * SHARD_BYTES_PER_SECOND) as usize;
+        bytes.min(target)
+    }
+
+    /// A record of this size (data and partition key, in bytes) goes out.
     pub fn sent(&mut self, shard: ShardIndex, size: usize, now: Instant) {
-        let s = self.shards.entry(shard).or_insert_with(|| Shard::new(now));
-        s.refill(now);
-        s.balance -= cost(size);
+        let shard = self.shard(shard, now);
+        shard.balance -= cost(size);
+        shard.waits = false;
+        shard.used = now;
     }
-    /// stored
+
+    /// It was stored. `sent_at`: when its request went out.
     pub fn stored(&mut self, shard: ShardIndex, _size: usize, _sent_at: Instant, now: Instant) {
-        let law = law();
-        let s = self.shards.entry(shard).or_insert_with(|| Shard::new(now));
-        s.refill(now);
-        s.stored += 1;
-        s.refused = 0;
-        let p = law.p0 * (s.share * 1000.0).powf(-law.delta);
-        let x = f64::from(s.stored) * p;
-        let grow = (law.b * p * (1.0 + (x / law.x).powi(2))).min(0.2);
-        s.share = (s.share * (1.0 + grow)).min(1.0);
+        self.shard(shard, now).grow(now);
     }
-    /// throttled
+
+    /// It was throttled. Answers when this same record may go again: after the debt of this attempt, and up to as long again, at random.
     pub fn throttled(&mut self, shard: ShardIndex, size: usize, sent_at: Instant, now: Instant) -> Instant {
-        let law = law();
-        let s = self.shards.entry(shard).or_insert_with(|| Shard::new(now));
-        s.refill(now);
-        if s.decreased.is_none_or(|at| at <= sent_at) {
-            s.refused += 1;
-            let b = (law.b * (1.0 + law.k * f64::from(s.refused - 1))).min(0.5);
-            s.share = (s.share * (1.0 - b)).max(law.floor);
-            s.stored = 0;
-            s.decreased = Some(now);
+        let jitter = self.rng.f64();
+        let shard = self.shard(shard, now);
+        if shard.decreased.is_none_or(|at| at <= sent_at) {
+            shard.decrease(size, now);
         }
-        let interval = (cost(size) / s.share).max(0.1);
-        s.opens_at().max(now) + Duration::from_secs_f64(law.backoff * interval * self.rng.f64())
+        shard.waits = true;
+        let interval = (cost(size) / shard.share).max(LEAST_JITTER_SECONDS);
+        shard.opens_at().max(now) + Duration::from_secs_f64(interval * jitter)
     }
-    /// rate
+
+    /// Bytes a second that the shard is given at present.
     pub fn rate(&self, shard: ShardIndex) -> f64 {
-        self.shards.get(&shard).map_or(1.0, |s| s.share) * SHARD_BYTES
+        self.shards.get(&shard).map_or(1.0, |shard| shard.share) * SHARD_BYTES_PER_SECOND
     }
-    /// retain
+
+    /// Forgets shards, such as those that are gone after a reshard.
     pub fn retain(&mut self, mut keep: impl FnMut(ShardIndex) -> bool) {
         self.shards.retain(|shard, _| keep(*shard));
     }
-    /// shards
+
+    /// The shards that it has heard of.
     pub fn shards(&self) -> impl Iterator<Item = ShardIndex> {
         self.shards.keys().copied()
     }

@@ -93,6 +93,12 @@ impl Tally {
         self.looks.push(Look { at, backlog, written, stored, sent, throttled, rates });
     }
 
+    pub fn worst(&self) {
+        let mut all: Vec<_> = self.goodput.iter().enumerate().map(|(i, g)| (*g, i)).collect();
+        all.sort_unstable();
+        println!("least: {:?}", &all[..5]);
+    }
+
     fn percentile(&self, part: f64) -> f64 {
         let all: u64 = self.latencies.iter().sum();
         let mut seen = 0;
@@ -127,6 +133,12 @@ impl Tally {
                     l.backlog as f64 / SHARD_BYTES
                 );
             }
+        }
+        if std::env::var("FLEET_SHARES").is_ok() {
+            let mut x: Vec<f64> = shares.iter().map(|s| s / mean).collect();
+            x.sort_by(f64::total_cmp);
+            let n = x.len();
+            println!("{:?}", (0..=10).map(|i| (x[(n - 1) * i / 10] * 100.0).round() / 100.0).collect::<Vec<_>>());
         }
         Outcome {
             goodput: parts(last, first) / (seconds * shards * SHARD_BYTES),

@@ -50,6 +50,10 @@ impl Pace {
         }
     }
 
+    pub fn record_size(&self, shard: u32, target: usize) -> usize {
+        self.pacer.record_size(ShardIndex(shard), target)
+    }
+
     pub fn rate(&self, shard: u32) -> f64 {
         self.pacer.rate(ShardIndex(shard))
     }

@@ -95,6 +95,9 @@ pub fn run(scenario: &Scenario, mutant: Mutant) -> Outcome {
         tally: Tally::new(scenario, fair),
     };
     run.go();
+    if std::env::var("FLEET_SHARES").is_ok() {
+        run.tally.worst();
+    }
     run.tally.outcome(scenario)
 }
 
@@ -182,6 +185,9 @@ impl Run<'_> {
                     sidecar.stored(&record, &self.clock, now);
                 }
                 Some(false) => {
+                    if std::env::var("SPY").is_ok_and(|s| s == request.sidecar.to_string()) {
+                        println!("{:.1} refused {} bytes rate {}", now as f64 / 1e9, record.size, sidecar.pace.rate(record.shard));
+                    }
                     self.tally.throttled(&record, now);
                     sidecar.throttled(record, &self.clock, now);
                 }

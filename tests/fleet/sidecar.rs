@@ -120,7 +120,7 @@ impl Lane {
             let events = (rate * 0.2 / EVENT).max(2.0);
             let wait = if rate > 0.0 { exponential(rng) * events * EVENT / rate } else { 10.0 };
             if rate > 0.0 && self.next_write > 0 {
-                let bytes = (exponential(rng) * (events - 1.0)).floor() * EVENT + EVENT;
+                let bytes = (exponential(rng) / (1.0 + 1.0 / (events - 1.0)).ln()).floor() * EVENT + EVENT;
                 self.backlog.add(self.next_write, bytes as usize);
                 self.written += bytes as u64;
             }
@@ -140,7 +140,7 @@ impl Lane {
 
 impl Sidecar {
     pub fn new(scenario: &Scenario, shards: &[(u32, f64)], pace: Pace, mut rng: fastrand::Rng) -> Self {
-        let start = rng.u64(..10 * SECOND);
+        let start = rng.u64(..(std::env::var("SKEW").map_or(10.0, |s| s.parse::<f64>().unwrap()) * SECOND as f64) as u64);
         let mut lanes: Vec<Lane> = match scenario.mode {
             Mode::Random => {
                 let part = f64::from(scenario.shards) / f64::from(scenario.sidecars);
@@ -197,7 +197,7 @@ impl Sidecar {
                 return;
             };
             let lane = &mut self.lanes[index];
-            let most = if lane.waited { grown } else { TARGET };
+            let most = self.pace.record_size(shard, if lane.waited { grown } else { TARGET });
             let oldest = lane.backlog.oldest().unwrap_or(now);
             let size = lane.backlog.take(most);
             let upper = if lane.shard.is_some() { lane.upper } else { self.rng.bool() };
