@@ -13,9 +13,9 @@ use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
 use crate::event::{Batch, Span, join_span};
 
-/// What an open record may hold while it cannot go out: as much as its shard gives us in this time. More would make refusals dear and the
-/// shares of a shard coarse; less would keep a lane from filling its shard over a slow network.
-const GROWN_SECONDS: f64 = 0.5;
+/// What an open record may hold while it cannot go out: half of what a shard takes in a second. More would make refusals dear; less would
+/// keep a lane from filling its shard over a slow network.
+const GROWN_BYTES: usize = 512 * 1024;
 
 impl<P: PutRecords> Sender<P> {
     pub(super) fn take(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
@@ -148,22 +148,19 @@ impl<P: PutRecords> Sender<P> {
         now: Instant,
     ) -> Option<KinesisRecord> {
         let Self { aggregator, collector, placement, pacer, config, hot, .. } = self;
-        let lane = place.lane;
-        let target = config.packing.target;
-        let mut full = aggregator.is_full(lane, record, target);
-        // A record that can go out at once stops at the target; one that has to wait anyway grows.
-        if full && let Some(key) = aggregator.key(lane) {
-            let shards = &placement.shards;
-            if goes(lane, key, (collector, pacer, shards), now) != Goes::Now {
-                let rate = shards.shard(key.hash).map_or(SHARD_BYTES_PER_SECOND, |shard| pacer.rate(shard));
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a rate is a few MiB a second"
-                )]
-                let grown = (rate * GROWN_SECONDS) as usize;
-                full = aggregator.is_full(lane, record, grown.min(config.max_bytes).max(target));
-            }
+        let (lane, target, shards) = (place.lane, config.packing.target, &placement.shards);
+        let shard = pacer.has_limits().then(|| shards.shard(aggregator.key(lane)?.hash)).flatten();
+        let size = shard.map_or(target, |shard| pacer.record_size(shard, target));
+        let mut full = aggregator.is_full(lane, record, size);
+        // A record that can go out at once stops there; one that has to wait anyway grows, unless its shard is one that others need as well:
+        // that would refuse large ones first.
+        let is_whole = shard.is_none_or(|shard| pacer.rate(shard) >= SHARD_BYTES_PER_SECOND);
+        if full
+            && is_whole
+            && let Some(key) = aggregator.key(lane)
+        {
+            let waits = goes(lane, key, (collector, pacer, shards), now) != Goes::Now;
+            full = !waits || aggregator.is_full(lane, record, GROWN_BYTES.min(config.max_bytes).max(target));
         }
         if let Some(hot) = hot {
             hot.add(keys.own.unwrap_or(keys.source), record.data.len() as u64);

@@ -42,6 +42,11 @@ const MOST_GROWTH: f64 = 0.2;
 const UNUSED_SECONDS: f64 = 5.0;
 /// A refused record waits for up to this long at least, of its shard's second.
 const LEAST_JITTER_SECONDS: f64 = 0.1;
+/// Before a stream has ever refused a record for want of room, nobody knows that its shards have the service's limits: stand-ins have none. A share that
+/// does not suffice doubles in this time, up to [`MOST_SHARE`]; the first refusal ends that for good.
+const DOUBLING_SECONDS: f64 = 0.1;
+/// 4 GiB/s, which is no limit.
+const MOST_SHARE: f64 = 4096.0;
 /// A shard to which nothing was sent for so long is as one that was never heard of: whoever shared it then is not who shares it now.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
@@ -132,6 +137,15 @@ impl Shard {
         self.share = (self.share * (1.0 + growth.min(MOST_GROWTH))).min(1.0);
     }
 
+    /// As long as nothing was ever refused, what does not suffice is too little.
+    fn double(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.grown).as_secs_f64().min(DOUBLING_SECONDS);
+        self.grown = self.grown.max(now);
+        if self.opens_at() > now {
+            self.share = (self.share * (passed / DOUBLING_SECONDS).exp2()).min(MOST_SHARE);
+        }
+    }
+
     fn decrease(&mut self, size: usize, now: Instant) {
         // A larger record than others send is refused more often, in proportion: it tells as much less.
         let weight = (self.fill() / cost(size)).min(1.0);
@@ -148,13 +162,20 @@ impl Shard {
 #[derive(Debug)]
 pub struct Pacer {
     shards: BTreeMap<ShardIndex, Shard>,
+    /// The stream has refused a record for want of room.
+    has_limits: bool,
     rng: fastrand::Rng,
 }
 
 impl Pacer {
     /// A pacer that has heard of no shard.
     pub fn new(seed: u64) -> Self {
-        Self { shards: BTreeMap::new(), rng: fastrand::Rng::with_seed(seed) }
+        Self { shards: BTreeMap::new(), has_limits: false, rng: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Whether the stream has ever refused a record for want of room.
+    pub fn has_limits(&self) -> bool {
+        self.has_limits
     }
 
     fn shard(&mut self, shard: ShardIndex, now: Instant) -> &mut Shard {
@@ -174,7 +195,9 @@ impl Pacer {
     /// The size at which a record for this shard is large enough to go, where `target` is the one that is wanted when nothing is in the way.
     /// One that was made when the share was larger may go all the same, but a shard that is full refuses larger records first.
     pub fn record_size(&self, shard: ShardIndex, target: usize) -> usize {
-        let Some(shard) = self.shards.get(&shard).filter(|shard| shard.fill() * SHARD_BYTES_PER_SECOND < MOST_FILL_BYTES) else {
+        let Some(shard) =
+            self.shards.get(&shard).filter(|shard| shard.fill() * SHARD_BYTES_PER_SECOND < MOST_FILL_BYTES)
+        else {
             return target;
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 4 KiB and 50 KiB")]
@@ -192,12 +215,23 @@ impl Pacer {
 
     /// It was stored. `sent_at`: when its request went out.
     pub fn stored(&mut self, shard: ShardIndex, _size: usize, _sent_at: Instant, now: Instant) {
-        self.shard(shard, now).grow(now);
+        let has_limits = self.has_limits;
+        let shard = self.shard(shard, now);
+        if has_limits {
+            shard.grow(now);
+        } else {
+            shard.double(now);
+        }
     }
 
     /// It was throttled. Answers when this same record may go again: after the debt of this attempt, and up to as long again, at random.
     pub fn throttled(&mut self, shard: ShardIndex, size: usize, sent_at: Instant, now: Instant) -> Instant {
         let jitter = self.rng.f64();
+        if !std::mem::replace(&mut self.has_limits, true) {
+            for shard in self.shards.values_mut() {
+                shard.share = shard.share.min(1.0);
+            }
+        }
         let shard = self.shard(shard, now);
         if shard.decreased.is_none_or(|at| at <= sent_at) {
             shard.decrease(size, now);

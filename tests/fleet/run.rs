@@ -186,7 +186,12 @@ impl Run<'_> {
                 }
                 Some(false) => {
                     if std::env::var("SPY").is_ok_and(|s| s == request.sidecar.to_string()) {
-                        println!("{:.1} refused {} bytes rate {}", now as f64 / 1e9, record.size, sidecar.pace.rate(record.shard));
+                        println!(
+                            "{:.1} refused {} bytes rate {}",
+                            now as f64 / 1e9,
+                            record.size,
+                            sidecar.pace.rate(record.shard)
+                        );
                     }
                     self.tally.throttled(&record, now);
                     sidecar.throttled(record, &self.clock, now);

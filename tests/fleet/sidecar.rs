@@ -140,7 +140,8 @@ impl Lane {
 
 impl Sidecar {
     pub fn new(scenario: &Scenario, shards: &[(u32, f64)], pace: Pace, mut rng: fastrand::Rng) -> Self {
-        let start = rng.u64(..(std::env::var("SKEW").map_or(10.0, |s| s.parse::<f64>().unwrap()) * SECOND as f64) as u64);
+        let start =
+            rng.u64(..(std::env::var("SKEW").map_or(10.0, |s| s.parse::<f64>().unwrap()) * SECOND as f64) as u64);
         let mut lanes: Vec<Lane> = match scenario.mode {
             Mode::Random => {
                 let part = f64::from(scenario.shards) / f64::from(scenario.sidecars);
