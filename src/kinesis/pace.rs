@@ -22,18 +22,18 @@ const SAVED_SECONDS: f64 = 0.1;
 /// minutes what would take it hours with full records; and nothing waits longer than that for the record before it.
 const FILL_SECONDS: f64 = 0.5;
 /// Below this a smaller record costs more than it tells.
-const LEAST_FILL_BYTES: f64 = 4096.0;
+const LEAST_FILL_BYTES: f64 = 3072.0;
 /// No fewer bytes than these are ever a reason to ask more often.
 const MOST_FILL_BYTES: f64 = 51_200.0;
 /// The part of its share that a sender gives up when a record is refused. Small: what remains of it is noise between the shares.
-const DECREASE: f64 = 0.05;
+const DECREASE: f64 = 0.04;
 /// A sender that used less than its share when it was refused comes down to what it used, at most by this part at once: one refusal is a
 /// poor reason to believe in much less.
-const UNUSED_DECREASE: f64 = 0.2;
+const UNUSED_DECREASE: f64 = 0.3;
 /// The part of its records that a sender at a thousandth of a shard accepts to be refused ...
-const REFUSALS_AT_A_THOUSANDTH: f64 = 0.06;
+const REFUSALS_AT_A_THOUSANDTH: f64 = 0.042;
 /// ... and how fast that falls as its share grows. Falling makes shares even; falling faster would refuse too much of a large fleet.
-const FAIRNESS: f64 = 0.5;
+const FAIRNESS: f64 = 0.6;
 /// Growth speeds up when this many times the refusals that one would expect did not come: then others have left.
 const PATIENCE: f64 = 2.0;
 /// The most that one answer adds, as a part of the share.
@@ -136,8 +136,10 @@ impl Shard {
         // A larger record than others send is refused more often, in proportion: it tells as much less.
         let weight = (self.fill() / cost(size)).min(1.0);
         let kept = 1.0 - DECREASE * weight;
-        let used = (self.share * (1.0 - self.unused) * kept).max(self.share * (1.0 - UNUSED_DECREASE));
-        self.share = used.min(self.share * kept).max(LEAST_SHARE);
+        // Records that are smaller than they might be are those of a sender that keeps up, of which others may know nothing.
+        let keeps_up = cost(size) < self.fill() / 2.0;
+        let used = if keeps_up { (1.0 - self.unused).max(1.0 - UNUSED_DECREASE) } else { 1.0 };
+        self.share = (self.share * used.min(1.0) * kept).max(LEAST_SHARE);
         self.expected = 0.0;
         self.grown = now;
         self.decreased = Some(now);
@@ -174,7 +176,7 @@ impl Pacer {
     /// The size at which a record for this shard is large enough to go, where `target` is the one that is wanted when nothing is in the way.
     /// One that was made when the share was larger may go all the same, but a shard that is full refuses larger records first.
     pub fn record_size(&self, shard: ShardIndex, target: usize) -> usize {
-        let Some(shard) = self.shards.get(&shard).filter(|shard| shard.fill() * SHARD_BYTES_PER_SECOND < MOST_FILL_BYTES) else {
+        let Some(shard) = self.shards.get(&shard).filter(|shard| shard.share < 1.0) else {
             return target;
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 4 KiB and 50 KiB")]
