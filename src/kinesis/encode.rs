@@ -2,6 +2,7 @@
 //! records, MD5. Written by hand so that its size is exact before a record is added and each record is copied once.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// What every aggregate begins with.
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
@@ -33,9 +34,9 @@ pub struct Keys<'a> {
 #[derive(Debug, Default)]
 struct Table {
     wire: Vec<u8>,
-    indices: BTreeMap<Box<str>, u64>,
-    /// Aggregates mostly have one key: asking for the same again needs no search.
-    last: Option<(Box<str>, u64)>,
+    indices: BTreeMap<Rc<str>, u64>,
+    /// Keys come in runs: asking for the same again needs no search.
+    last: Option<(Rc<str>, u64)>,
 }
 
 impl Table {
@@ -55,17 +56,23 @@ impl Table {
     }
 
     fn intern(&mut self, tag: u8, key: &str) -> u64 {
-        let index = self.find(key).unwrap_or_else(|| {
-            let index = self.indices.len() as u64;
-            self.wire.push(tag);
-            put_varint(&mut self.wire, key.len() as u64);
-            self.wire.extend_from_slice(key.as_bytes());
-            self.indices.insert(key.into(), index);
-            index
-        });
-        if self.last.as_ref().is_none_or(|(last, _)| **last != *key) {
-            self.last = Some((key.into(), index));
+        if let Some((last, index)) = &self.last
+            && **last == *key
+        {
+            return *index;
         }
+        let (key, index) = match self.indices.get_key_value(key) {
+            Some((key, index)) => (Rc::clone(key), *index),
+            None => {
+                let (key, index) = (Rc::<str>::from(key), self.indices.len() as u64);
+                self.wire.push(tag);
+                put_varint(&mut self.wire, key.len() as u64);
+                self.wire.extend_from_slice(key.as_bytes());
+                self.indices.insert(Rc::clone(&key), index);
+                (key, index)
+            }
+        };
+        self.last = Some((key, index));
         index
     }
 }

@@ -22,18 +22,18 @@ const SAVED_SECONDS: f64 = 0.1;
 /// minutes what would take it hours with full records; and nothing waits longer than that for the record before it.
 const FILL_SECONDS: f64 = 0.5;
 /// Below this a smaller record costs more than it tells.
-const LEAST_FILL_BYTES: f64 = 4096.0;
+const LEAST_FILL_BYTES: f64 = 3072.0;
 /// No fewer bytes than these are ever a reason to ask more often.
 const MOST_FILL_BYTES: f64 = 51_200.0;
 /// The part of its share that a sender gives up when a record is refused. Small: what remains of it is noise between the shares.
-const DECREASE: f64 = 0.05;
+const DECREASE: f64 = 0.04;
 /// A sender that used less than its share when it was refused comes down to what it used, at most by this part at once: one refusal is a
 /// poor reason to believe in much less.
-const UNUSED_DECREASE: f64 = 0.2;
+const UNUSED_DECREASE: f64 = 0.3;
 /// The part of its records that a sender at a thousandth of a shard accepts to be refused ...
-const REFUSALS_AT_A_THOUSANDTH: f64 = 0.06;
+const REFUSALS_AT_A_THOUSANDTH: f64 = 0.04;
 /// ... and how fast that falls as its share grows. Falling makes shares even; falling faster would refuse too much of a large fleet.
-const FAIRNESS: f64 = 0.5;
+const FAIRNESS: f64 = 0.6;
 /// Growth speeds up when this many times the refusals that one would expect did not come: then others have left.
 const PATIENCE: f64 = 2.0;
 /// The most that one answer adds, as a part of the share.
@@ -48,7 +48,7 @@ const DOUBLING_SECONDS: f64 = 0.1;
 /// 4 GiB/s, which is no limit.
 const MOST_SHARE: f64 = 4096.0;
 /// A shard to which nothing was sent for so long is as one that was never heard of: whoever shared it then is not who shares it now.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+const FORGOTTEN: Duration = Duration::from_mins(10);
 
 /// A shard as the sender numbers them (its id's text is kept elsewhere).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,12 +146,23 @@ impl Shard {
         }
     }
 
+    /// The stream has limits after all: the share is the whole shard, and what was refused because it had been more tells nothing else.
+    fn limit(&mut self, now: Instant) {
+        if self.share > 1.0 {
+            (self.share, self.balance) = (1.0, self.balance.max(0.0));
+            self.decreased = Some(now);
+        }
+        self.grown = now;
+    }
+
     fn decrease(&mut self, size: usize, now: Instant) {
         // A larger record than others send is refused more often, in proportion: it tells as much less.
         let weight = (self.fill() / cost(size)).min(1.0);
         let kept = 1.0 - DECREASE * weight;
-        let used = (self.share * (1.0 - self.unused) * kept).max(self.share * (1.0 - UNUSED_DECREASE));
-        self.share = used.min(self.share * kept).max(LEAST_SHARE);
+        // Records that are smaller than they might be are those of a sender that keeps up, of which others may know nothing.
+        let keeps_up = cost(size) < self.fill() / 2.0;
+        let used = if keeps_up { (1.0 - self.unused).max(1.0 - UNUSED_DECREASE) } else { 1.0 };
+        self.share = (self.share * used.min(1.0) * kept).max(LEAST_SHARE);
         self.expected = 0.0;
         self.grown = now;
         self.decreased = Some(now);
@@ -195,9 +206,7 @@ impl Pacer {
     /// The size at which a record for this shard is large enough to go, where `target` is the one that is wanted when nothing is in the way.
     /// One that was made when the share was larger may go all the same, but a shard that is full refuses larger records first.
     pub fn record_size(&self, shard: ShardIndex, target: usize) -> usize {
-        let Some(shard) =
-            self.shards.get(&shard).filter(|shard| shard.fill() * SHARD_BYTES_PER_SECOND < MOST_FILL_BYTES)
-        else {
+        let Some(shard) = self.shards.get(&shard).filter(|shard| shard.share < 1.0) else {
             return target;
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 4 KiB and 50 KiB")]
@@ -229,7 +238,7 @@ impl Pacer {
         let jitter = self.rng.f64();
         if !std::mem::replace(&mut self.has_limits, true) {
             for shard in self.shards.values_mut() {
-                shard.share = shard.share.min(1.0);
+                shard.limit(now);
             }
         }
         let shard = self.shard(shard, now);
@@ -254,5 +263,149 @@ impl Pacer {
     /// The shards that it has heard of.
     pub fn shards(&self) -> impl Iterator<Item = ShardIndex> {
         self.shards.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SHARD: ShardIndex = ShardIndex(7);
+    const TARGET: usize = 51_200;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// A pacer whose records were refused so many times in a row, and the time by then.
+    fn refused(times: u32, size: usize) -> (Pacer, Instant) {
+        let (mut pacer, mut now) = (Pacer::new(1), Instant::now());
+        for _ in 0..times {
+            pacer.sent(SHARD, size, now);
+            let answered = now + seconds(0.02);
+            now = pacer.throttled(SHARD, size, now, answered);
+        }
+        (pacer, now)
+    }
+
+    #[test]
+    fn a_shard_that_was_never_heard_of_is_open_and_has_the_limits_of_the_service() {
+        let pacer = Pacer::new(1);
+        assert_eq!(pacer.opens_at(SHARD, Instant::now()), None);
+        assert!((pacer.rate(SHARD) - SHARD_BYTES_PER_SECOND).abs() < 1.0);
+        assert_eq!((pacer.record_size(SHARD, TARGET), pacer.shards().count()), (TARGET, 0));
+    }
+
+    #[test]
+    fn a_refused_shard_slows_down_and_no_other_does() {
+        let (mut pacer, now) = refused(60, TARGET);
+        let other = ShardIndex(8);
+        assert!(pacer.rate(SHARD) < SHARD_BYTES_PER_SECOND / 4.0);
+        assert!(pacer.record_size(SHARD, TARGET) < TARGET);
+        pacer.sent(SHARD, TARGET, now);
+        pacer.sent(other, TARGET, now);
+        let (slow, fast) = (pacer.opens_at(SHARD, now).unwrap(), pacer.opens_at(other, now));
+        assert!(slow > now + seconds(0.1) && fast.is_none_or(|at| at < now + seconds(0.06)));
+        assert!((pacer.rate(other) - SHARD_BYTES_PER_SECOND).abs() < 1.0);
+        pacer.retain(|shard| shard != SHARD);
+        assert_eq!(pacer.shards().collect::<Vec<_>>(), [other]);
+        assert_eq!(pacer.opens_at(SHARD, now), None);
+    }
+
+    #[test]
+    fn what_was_sent_before_the_last_decrease_says_nothing_new() {
+        let (mut pacer, now) = (Pacer::new(1), Instant::now());
+        let answered = now + seconds(0.02);
+        for _ in 0..10 {
+            pacer.sent(SHARD, TARGET, now);
+        }
+        pacer.throttled(SHARD, TARGET, now, answered);
+        let once = pacer.rate(SHARD);
+        for _ in 0..9 {
+            pacer.throttled(SHARD, TARGET, now, answered);
+        }
+        assert!((pacer.rate(SHARD) - once).abs() < f64::EPSILON && once < SHARD_BYTES_PER_SECOND);
+    }
+
+    #[test]
+    fn an_idle_shard_comes_back_by_answers_and_a_silent_one_is_forgotten() {
+        let (mut pacer, start) = refused(40, TARGET);
+        let (low, mut now) = (pacer.rate(SHARD), start);
+        let mut clone = Pacer { shards: pacer.shards.clone(), rng: fastrand::Rng::with_seed(1) };
+        while pacer.rate(SHARD) < 0.99 * SHARD_BYTES_PER_SECOND {
+            now = pacer.opens_at(SHARD, now).unwrap_or(now);
+            let size = pacer.record_size(SHARD, TARGET);
+            pacer.sent(SHARD, size, now);
+            now += seconds(0.02);
+            pacer.stored(SHARD, size, now, now);
+            assert!(now < start + seconds(3600.0), "from {low} to {} in an hour", pacer.rate(SHARD));
+        }
+        clone.sent(SHARD, TARGET, start + FORGOTTEN + seconds(60.0));
+        assert!((clone.rate(SHARD) - SHARD_BYTES_PER_SECOND).abs() < 1.0);
+    }
+
+    #[test]
+    fn refused_records_spread_over_as_long_again_as_they_take() {
+        let (pacer, now) = refused(60, TARGET);
+        let base = pacer.shards[&SHARD];
+        let waits: Vec<f64> = (0..400)
+            .map(|seed| {
+                let mut pacer = Pacer { shards: pacer.shards.clone(), rng: fastrand::Rng::with_seed(seed) };
+                pacer.sent(SHARD, TARGET, now);
+                (pacer.throttled(SHARD, TARGET, now, now) - now).as_secs_f64()
+            })
+            .collect();
+        let interval = cost(TARGET) / (base.share * (1.0 - DECREASE));
+        let (least, most) = waits.iter().fold((f64::MAX, 0.0f64), |(a, b), w| (a.min(*w), b.max(*w)));
+        assert!(most - least > 0.9 * interval * 0.9 && most < 2.5 * interval, "{least} to {most} of {interval}");
+    }
+
+    proptest! {
+        /// A sender alone on a shard is never slower than what the service takes of it.
+        #[test]
+        fn a_lone_sender_is_not_slowed(sizes in prop::collection::vec(1usize..200_000, 1..20), round_trip in 0.001f64..0.02) {
+            let (mut pacer, start) = (Pacer::new(1), Instant::now());
+            let (mut now, mut due) = (start, 0.0);
+            for size in sizes.iter().cycle().take(500) {
+                // It would have to wait for the service, too, before it waits for the pacer.
+                let wait = pacer.opens_at(SHARD, now).map_or(0.0, |at| (at - now).as_secs_f64());
+                let ahead = due - (now - start).as_secs_f64();
+                prop_assert!(wait <= ahead.max(0.0) + 1e-6, "waits {wait} s, {ahead} s ahead of the service");
+                now += seconds(wait);
+                pacer.sent(SHARD, *size, now);
+                due = due.max((now - start).as_secs_f64()) + cost(*size);
+                pacer.stored(SHARD, *size, now, now + seconds(round_trip));
+            }
+            prop_assert!(pacer.rate(SHARD) >= SHARD_BYTES_PER_SECOND);
+        }
+
+        /// For all answers the rate stays between its bounds, and no wait is longer than the record's at the least share, twice.
+        #[test]
+        fn waits_and_rates_are_bounded(
+            answers in prop::collection::vec((any::<u8>(), 1usize..1_048_576, 0.0f64..30.0), 1..200),
+            seed in any::<u64>(),
+        ) {
+            let (mut pacer, mut now) = (Pacer::new(seed), Instant::now());
+            for (answer, size, pause) in answers {
+                now = pacer.opens_at(SHARD, now).unwrap_or(now) + seconds(pause);
+                pacer.sent(SHARD, size, now);
+                let answered = now + seconds(0.02);
+                let longest = seconds(cost(size) / LEAST_SHARE + LEAST_JITTER_SECONDS + 1e-3);
+                match answer % 3 {
+                    0 => pacer.stored(SHARD, size, now, answered),
+                    1 => {
+                        let again = pacer.throttled(SHARD, size, now, answered);
+                        prop_assert!(again >= answered && again <= answered + 2 * longest);
+                    }
+                    _ => {}
+                }
+                let rate = pacer.rate(SHARD) / SHARD_BYTES_PER_SECOND;
+                prop_assert!((LEAST_SHARE..=1.0).contains(&rate), "{rate}");
+                prop_assert!(pacer.opens_at(SHARD, answered).is_none_or(|at| at <= answered + longest));
+                let record = pacer.record_size(SHARD, TARGET);
+                prop_assert!((3072..=TARGET).contains(&record), "{record}");
+            }
+        }
     }
 }

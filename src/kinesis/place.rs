@@ -16,6 +16,9 @@ const RANDOM_KEY_BYTES: usize = 16;
 /// Random keys are drawn until one falls into the wanted stretch of the hash space, but not more often than this, which costs as much time as
 /// the digest of an aggregate.
 const MAX_DRAWS: usize = 64;
+/// Keys whose hashes are remembered, and how many of a key's last bytes say where.
+const HASHES: usize = 1024;
+const SLOT_BYTES: usize = 16;
 /// Without a map, random keys are spread over stretches of so many ranges: as few draws as there are stretches.
 const RANGES_A_STRETCH: usize = 8;
 
@@ -50,8 +53,8 @@ pub struct Placement {
     pub shards: Shards,
     /// The range that the next random key is wanted in.
     turn: usize,
-    /// The hash of the key that was asked about last.
-    last: (Arc<str>, u128),
+    /// Hashes of keys that were asked about lately, each in the slot that its bytes give it.
+    hashes: Vec<(Box<str>, u128)>,
     rng: fastrand::Rng,
 }
 
@@ -59,9 +62,11 @@ impl Placement {
     /// Of a stream of which nothing is known yet.
     pub fn new(partition_key: PartitionKey, format: Format, seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        let last: Arc<str> = "".into();
-        let hash = hash_key(&last);
-        Self { partition_key, format, shards: Shards::default(), turn: 0, last: (last, hash), rng }
+        let hashes = vec![
+            ("".into(), hash_key(""));
+            if matches!(partition_key, PartitionKey::Template(_)) { HASHES } else { 1 }
+        ];
+        Self { partition_key, format, shards: Shards::default(), turn: 0, hashes, rng }
     }
 
     /// Whether lanes are ranges of the hash space, so that they change with the stream's shards.
@@ -90,12 +95,15 @@ impl Placement {
         }
     }
 
-    /// Keys come in runs.
+    /// Keys come again and again, and an MD5 costs as much as all else that is done for an event.
     fn hash(&mut self, key: &str) -> u128 {
-        if *self.last.0 != *key {
-            self.last = (key.into(), hash_key(key));
+        let mix = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add(usize::from(*byte));
+        let slot = key.as_bytes().iter().rev().take(SLOT_BYTES).fold(key.len(), mix) % self.hashes.len();
+        let known = &mut self.hashes[slot];
+        if *known.0 != *key {
+            *known = (key.into(), hash_key(key));
         }
-        self.last.1
+        known.1
     }
 
     /// The keys of a record that begins with this event.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// What is wrong with a pacer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutant {
+pub(crate) enum Mutant {
     None,
     /// It learns nothing from throttling.
     NeverDecreases,
@@ -16,29 +16,29 @@ pub enum Mutant {
 }
 
 #[derive(Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     pacer: Pacer,
     mutant: Mutant,
 }
 
 impl Pace {
-    pub fn new(seed: u64, mutant: Mutant) -> Self {
+    pub(crate) fn new(seed: u64, mutant: Mutant) -> Self {
         Self { pacer: Pacer::new(seed), mutant }
     }
 
-    pub fn opens_at(&self, shard: u32, now: Instant) -> Option<Instant> {
+    pub(crate) fn opens_at(&self, shard: u32, now: Instant) -> Option<Instant> {
         self.pacer.opens_at(ShardIndex(shard), now)
     }
 
-    pub fn sent(&mut self, shard: u32, size: usize, now: Instant) {
+    pub(crate) fn sent(&mut self, shard: u32, size: usize, now: Instant) {
         self.pacer.sent(ShardIndex(shard), size, now);
     }
 
-    pub fn stored(&mut self, shard: u32, size: usize, sent_at: Instant, now: Instant) {
+    pub(crate) fn stored(&mut self, shard: u32, size: usize, sent_at: Instant, now: Instant) {
         self.pacer.stored(ShardIndex(shard), size, sent_at, now);
     }
 
-    pub fn throttled(&mut self, shard: u32, size: usize, sent_at: Instant, now: Instant) -> Instant {
+    pub(crate) fn throttled(&mut self, shard: u32, size: usize, sent_at: Instant, now: Instant) -> Instant {
         let fixed = now + Duration::from_millis(100);
         match self.mutant {
             Mutant::None => self.pacer.throttled(ShardIndex(shard), size, sent_at, now),
@@ -50,11 +50,7 @@ impl Pace {
         }
     }
 
-    pub fn record_size(&self, shard: u32, target: usize) -> usize {
+    pub(crate) fn record_size(&self, shard: u32, target: usize) -> usize {
         self.pacer.record_size(ShardIndex(shard), target)
-    }
-
-    pub fn rate(&self, shard: u32) -> f64 {
-        self.pacer.rate(ShardIndex(shard))
     }
 }

@@ -59,7 +59,7 @@ fn shards(scenario: &Scenario, rng: &mut fastrand::Rng) -> Vec<Vec<u32>> {
 }
 
 /// Runs a scenario to its end.
-pub fn run(scenario: &Scenario, mutant: Mutant) -> Outcome {
+pub(crate) fn run(scenario: &Scenario, mutant: Mutant) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(scenario.seed);
     let shards = shards(scenario, &mut rng);
     // Senders of each shard: every one of them has the same part of it, whatever the number of its files.
@@ -68,7 +68,9 @@ pub fn run(scenario: &Scenario, mutant: Mutant) -> Outcome {
         let mut own = own.clone();
         own.sort_unstable();
         own.dedup();
-        own.iter().for_each(|s| senders[*s as usize] += 1);
+        for shard in own {
+            senders[shard as usize] += 1;
+        }
     }
     let mut fair = Vec::new();
     let mut sidecars = Vec::new();
@@ -95,9 +97,6 @@ pub fn run(scenario: &Scenario, mutant: Mutant) -> Outcome {
         tally: Tally::new(scenario, fair),
     };
     run.go();
-    if std::env::var("FLEET_SHARES").is_ok() {
-        run.tally.worst();
-    }
     run.tally.outcome(scenario)
 }
 
@@ -152,7 +151,7 @@ impl Run<'_> {
             let arrives = now + self.latency(i);
             self.at(arrives, What::Arrive(id));
         }
-        match self.sidecars[i].next_wake(&self.clock, now) {
+        match self.sidecars[i].next_wake(now) {
             Some(at) => self.wake(i, at),
             None => self.sidecars[i].wake = None,
         }
@@ -181,19 +180,11 @@ impl Run<'_> {
         for (index, record) in request.records.into_iter().enumerate() {
             match request.stored.as_ref().map(|stored| stored[index]) {
                 Some(true) => {
-                    self.tally.stored(self.scenario, request.sidecar, &record, now);
+                    self.tally.stored(request.sidecar, &record, now);
                     sidecar.stored(&record, &self.clock, now);
                 }
                 Some(false) => {
-                    if std::env::var("SPY").is_ok_and(|s| s == request.sidecar.to_string()) {
-                        println!(
-                            "{:.1} refused {} bytes rate {}",
-                            now as f64 / 1e9,
-                            record.size,
-                            sidecar.pace.rate(record.shard)
-                        );
-                    }
-                    self.tally.throttled(&record, now);
+                    self.tally.throttled();
                     sidecar.throttled(record, &self.clock, now);
                 }
                 None => sidecar.lost(record, now),
@@ -205,8 +196,7 @@ impl Run<'_> {
     fn look(&mut self, now: Nanos) {
         let backlog = self.sidecars.iter_mut().map(|s| s.backlog(self.scenario, now)).sum();
         let written = self.sidecars.iter().map(Sidecar::written).sum();
-        let rates = self.sidecars.iter().map(|s| s.pace.rate(0)).sum::<f64>();
-        self.tally.look(now, backlog, written, rates);
+        self.tally.look(now, backlog, written);
         self.at(now + LOOK, What::Look);
     }
 }

@@ -1,15 +1,15 @@
 //! What a fleet is told to do. Plain data; nothing here runs.
 
 /// Nanoseconds since the start of a run.
-pub type Nanos = u64;
+pub(crate) type Nanos = u64;
 /// A second of them.
-pub const SECOND: Nanos = 1_000_000_000;
+pub(crate) const SECOND: Nanos = 1_000_000_000;
 /// A millisecond of them.
-pub const MILLISECOND: Nanos = 1_000_000;
+pub(crate) const MILLISECOND: Nanos = 1_000_000;
 
 /// How a sidecar chooses shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Each sidecar has up to so many files, each with a shard of its own choice and one record under way at a time.
     Source(u32),
     /// Every record goes to any shard that is open.
@@ -18,7 +18,7 @@ pub enum Mode {
 
 /// How the service keeps a shard's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limits {
+pub(crate) enum Limits {
     /// Two token buckets of one second each.
     Buckets,
     /// Counters that begin anew with every second.
@@ -27,31 +27,29 @@ pub enum Limits {
 
 /// One fleet, from its start to its end.
 #[derive(Debug, Clone)]
-pub struct Scenario {
-    pub name: &'static str,
-    pub sidecars: u32,
-    pub shards: u32,
-    pub mode: Mode,
-    pub limits: Limits,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) sidecars: u32,
+    pub(crate) shards: u32,
+    pub(crate) mode: Mode,
+    pub(crate) limits: Limits,
     /// What is written, as a multiple of what the stream takes ...
-    pub load: f64,
+    pub(crate) load: f64,
     /// ... and from some time on.
-    pub then: Option<(Nanos, f64)>,
+    pub(crate) then: Option<(Nanos, f64)>,
     /// Shard 0 is written to so many times as much.
-    pub hot: f64,
+    pub(crate) hot: f64,
     /// Shard 0 is split at this time.
-    pub split: Option<Nanos>,
+    pub(crate) split: Option<Nanos>,
     /// When measuring begins.
-    pub warm: Nanos,
+    pub(crate) warm: Nanos,
     /// When it ends.
-    pub end: Nanos,
-    /// A record that had to wait grows up to this size.
-    pub grown: usize,
-    pub seed: u64,
+    pub(crate) end: Nanos,
+    pub(crate) seed: u64,
 }
 
 impl Scenario {
-    pub fn new(name: &'static str, sidecars: u32, shards: u32) -> Self {
+    pub(crate) fn new(name: &'static str, sidecars: u32, shards: u32) -> Self {
         Self {
             name,
             sidecars,
@@ -62,15 +60,14 @@ impl Scenario {
             then: None,
             hot: 1.0,
             split: None,
-            warm: 600 * SECOND,
-            end: 1200 * SECOND,
-            grown: 51_200,
+            warm: 900 * SECOND,
+            end: 1500 * SECOND,
             seed: 1,
         }
     }
 
     /// What is written to a shard at this time, as a multiple of what it takes.
-    pub fn load_at(&self, shard: u32, now: Nanos) -> f64 {
+    pub(crate) fn load_at(&self, shard: u32, now: Nanos) -> f64 {
         let load = self.then.filter(|(at, _)| *at <= now).map_or(self.load, |(_, load)| load);
         if shard == 0 { load * self.hot } else { load }
     }

@@ -3,9 +3,9 @@
 use crate::scenario::{Limits, Nanos, SECOND, Scenario};
 
 /// Bytes that a shard takes in a second.
-pub const SHARD_BYTES: f64 = 1_048_576.0;
+pub(crate) const SHARD_BYTES: f64 = 1_048_576.0;
 /// Records that a shard takes in a second.
-pub const SHARD_RECORDS: f64 = 1_000.0;
+pub(crate) const SHARD_RECORDS: f64 = 1_000.0;
 
 #[derive(Debug)]
 struct Shard {
@@ -15,7 +15,7 @@ struct Shard {
 }
 
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     limits: Limits,
     shards: Vec<Shard>,
     /// When shard 0 becomes the last two shards.
@@ -23,14 +23,14 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn new(scenario: &Scenario) -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
         let count = scenario.shards + if scenario.split.is_some() { 2 } else { 0 };
         let shards = (0..count).map(|_| Shard { bytes: SHARD_BYTES, records: SHARD_RECORDS, at: 0 }).collect();
         Self { limits: scenario.limits, shards, split: scenario.split }
     }
 
     /// The shard that a key of `shard` belongs to at this time.
-    pub fn route(&self, shard: u32, upper: bool, now: Nanos) -> u32 {
+    pub(crate) fn route(&self, shard: u32, upper: bool, now: Nanos) -> u32 {
         let last = self.shards.len() as u32 - 1;
         match self.split {
             Some(at) if at <= now && shard == 0 => last - u32::from(!upper),
@@ -39,7 +39,7 @@ impl Service {
     }
 
     /// Whether a record is stored.
-    pub fn put(&mut self, shard: u32, size: usize, now: Nanos) -> bool {
+    pub(crate) fn put(&mut self, shard: u32, size: usize, now: Nanos) -> bool {
         let shard = &mut self.shards[shard as usize];
         match self.limits {
             Limits::Buckets => {

@@ -9,7 +9,7 @@ use crate::service::SHARD_BYTES;
 /// Bytes of an event in its record.
 const EVENT: f64 = 300.0;
 /// The size at which a record goes as soon as it can.
-pub const TARGET: usize = 51_200;
+pub(crate) const TARGET: usize = 51_200;
 /// How long an event waits for company.
 const MAX_AGE: Nanos = 100 * MILLISECOND;
 /// Requests under way.
@@ -19,16 +19,16 @@ const MEMORY: usize = 8 << 20;
 
 /// A record from when it is closed until it is stored.
 #[derive(Debug, Clone, Copy)]
-pub struct Record {
-    pub lane: usize,
+pub(crate) struct Record {
+    pub(crate) lane: usize,
     /// The shard as the sidecar knows it.
-    pub shard: u32,
+    pub(crate) shard: u32,
     /// The half of the shard in which its key lies.
-    pub upper: bool,
-    pub size: usize,
+    pub(crate) upper: bool,
+    pub(crate) size: usize,
     /// When its oldest event was written.
-    pub oldest: Nanos,
-    pub sent_at: Nanos,
+    pub(crate) oldest: Nanos,
+    pub(crate) sent_at: Nanos,
 }
 
 /// Bytes that were written and are in no record yet.
@@ -76,8 +76,6 @@ struct Lane {
     upper: bool,
     /// A record of it is out or refused.
     out: bool,
-    /// It waited when its record could have gone, so that the record may be larger.
-    waited: bool,
     backlog: Backlog,
     /// Its part of what is written to the shard.
     part: f64,
@@ -86,20 +84,22 @@ struct Lane {
 }
 
 #[derive(Debug)]
-pub struct Sidecar {
-    pub pace: Pace,
+pub(crate) struct Sidecar {
+    pub(crate) pace: Pace,
     lanes: Vec<Lane>,
     refused: BTreeMap<(Nanos, u64), Record>,
     refusals: u64,
     requests: usize,
     held: usize,
-    /// Shards of the stream, as it knows them.
+    /// Shards of the stream, as it knows them ...
     shards: Vec<u32>,
+    /// ... and when its pacer opens each, by number; asking it anew for every shard would take most of a run.
+    opens: Vec<Nanos>,
     rng: fastrand::Rng,
-    pub latency: Nanos,
-    pub start: Nanos,
+    pub(crate) latency: Nanos,
+    pub(crate) start: Nanos,
     /// The time of the one wake-up that counts.
-    pub wake: Option<Nanos>,
+    pub(crate) wake: Option<Nanos>,
 }
 
 fn exponential(rng: &mut fastrand::Rng) -> f64 {
@@ -109,7 +109,7 @@ fn exponential(rng: &mut fastrand::Rng) -> f64 {
 impl Lane {
     fn new(shard: Option<u32>, part: f64, rng: &mut fastrand::Rng) -> Self {
         let (upper, backlog) = (rng.bool(), Backlog::default());
-        Self { shard, upper, out: false, waited: false, backlog, part, next_write: 0, written: 0 }
+        Self { shard, upper, out: false, backlog, part, next_write: 0, written: 0 }
     }
 
     /// Writes what is written until now: batches of events that come together, at random times.
@@ -139,9 +139,8 @@ impl Lane {
 }
 
 impl Sidecar {
-    pub fn new(scenario: &Scenario, shards: &[(u32, f64)], pace: Pace, mut rng: fastrand::Rng) -> Self {
-        let start =
-            rng.u64(..(std::env::var("SKEW").map_or(10.0, |s| s.parse::<f64>().unwrap()) * SECOND as f64) as u64);
+    pub(crate) fn new(scenario: &Scenario, shards: &[(u32, f64)], pace: Pace, mut rng: fastrand::Rng) -> Self {
+        let start = rng.u64(..10 * SECOND);
         let mut lanes: Vec<Lane> = match scenario.mode {
             Mode::Random => {
                 let part = f64::from(scenario.shards) / f64::from(scenario.sidecars);
@@ -160,6 +159,7 @@ impl Sidecar {
             requests: 0,
             held: 0,
             shards: (0..scenario.shards).collect(),
+            opens: vec![0; scenario.shards as usize + 2],
             latency: rng.u64(2 * MILLISECOND..20 * MILLISECOND),
             rng,
             start,
@@ -168,18 +168,19 @@ impl Sidecar {
     }
 
     /// The records of the next request.
-    pub fn step(&mut self, scenario: &Scenario, clock: &Clock, now: Nanos) -> Vec<Record> {
+    pub(crate) fn step(&mut self, scenario: &Scenario, clock: &Clock, now: Nanos) -> Vec<Record> {
         let mut request = Vec::new();
         while let Some(entry) = self.refused.first_entry().filter(|e| e.key().0 <= now) {
             let record = entry.remove();
             self.pace.sent(record.shard, record.size, clock.at(now));
+            self.note(record.shard, clock, now);
             request.push(Record { sent_at: now, ..record });
         }
         let first = self.rng.usize(..self.lanes.len());
         for i in 0..self.lanes.len() {
             let index = (first + i) % self.lanes.len();
             self.lanes[index].advance(scenario, now, &mut self.rng);
-            self.take(index, scenario.grown, (clock, now), &mut request);
+            self.take(index, (clock, now), &mut request);
         }
         if !request.is_empty() {
             self.requests += 1;
@@ -187,49 +188,53 @@ impl Sidecar {
         request
     }
 
-    fn take(&mut self, index: usize, grown: usize, (clock, now): (&Clock, Nanos), request: &mut Vec<Record>) {
+    fn take(&mut self, index: usize, (clock, now): (&Clock, Nanos), request: &mut Vec<Record>) {
         while self.requests < MAX_REQUESTS && self.held < MEMORY && request.len() < 500 {
             let lane = &self.lanes[index];
             if lane.out || lane.backlog.bytes == 0 || lane.ripe_at(now) > now {
                 return;
             }
-            let Some(shard) = self.open(index, clock, now) else {
-                self.lanes[index].waited = true;
+            let Some(shard) = self.open(index, now) else {
                 return;
             };
             let lane = &mut self.lanes[index];
-            let most = self.pace.record_size(shard, if lane.waited { grown } else { TARGET });
+            let most = self.pace.record_size(shard, TARGET);
             let oldest = lane.backlog.oldest().unwrap_or(now);
             let size = lane.backlog.take(most);
             let upper = if lane.shard.is_some() { lane.upper } else { self.rng.bool() };
             request.push(Record { lane: index, shard, upper, size, oldest, sent_at: now });
-            lane.waited = false;
             lane.out = lane.shard.is_some();
             self.held += size;
             self.pace.sent(shard, size, clock.at(now));
+            self.note(shard, clock, now);
         }
     }
 
     /// A shard that the lane's next record may go to now.
-    fn open(&mut self, index: usize, clock: &Clock, now: Nanos) -> Option<u32> {
-        let at = clock.at(now);
+    fn open(&mut self, index: usize, now: Nanos) -> Option<u32> {
+        let is_open = |shard: &u32| self.opens[*shard as usize] <= now;
         if let Some(shard) = self.lanes[index].shard {
-            return self.pace.opens_at(shard, at).is_none().then_some(shard);
+            return Some(shard).filter(is_open);
         }
         let (count, first) = (self.shards.len(), self.rng.usize(..self.shards.len()));
-        (0..count).map(|i| self.shards[(first + i) % count]).find(|s| self.pace.opens_at(*s, at).is_none())
+        (0..count).map(|i| self.shards[(first + i) % count]).find(is_open)
+    }
+
+    /// The pacer was told something of a shard.
+    fn note(&mut self, shard: u32, clock: &Clock, now: Nanos) {
+        self.opens[shard as usize] = clock.nanos(self.pace.opens_at(shard, clock.at(now)));
     }
 
     /// When it should be asked again.
-    pub fn next_wake(&self, clock: &Clock, now: Nanos) -> Option<Nanos> {
+    pub(crate) fn next_wake(&self, now: Nanos) -> Option<Nanos> {
         let refused = self.refused.first_key_value().map(|((at, _), _)| *at);
         let full = self.requests >= MAX_REQUESTS || self.held >= MEMORY;
         let lanes = self.lanes.iter().filter(|lane| !lane.out && !full).filter_map(|lane| {
             let ripe = lane.ripe_at(now);
             let open = match lane.shard {
-                Some(shard) => clock.nanos(self.pace.opens_at(shard, clock.at(now))),
+                Some(shard) => self.opens[shard as usize],
                 None if ripe > now => now,
-                None => self.shards.iter().map(|s| clock.nanos(self.pace.opens_at(*s, clock.at(now)))).min()?,
+                None => self.shards.iter().map(|shard| self.opens[*shard as usize]).min()?,
             };
             Some(ripe.max(open))
         });
@@ -237,24 +242,25 @@ impl Sidecar {
     }
 
     /// A request was answered.
-    pub fn landed(&mut self) {
+    pub(crate) fn landed(&mut self) {
         self.requests -= 1;
     }
 
-    pub fn stored(&mut self, record: &Record, clock: &Clock, now: Nanos) {
+    pub(crate) fn stored(&mut self, record: &Record, clock: &Clock, now: Nanos) {
         self.pace.stored(record.shard, record.size, clock.at(record.sent_at), clock.at(now));
+        self.note(record.shard, clock, now);
         self.lanes[record.lane].out = false;
-        self.lanes[record.lane].waited = true;
         self.held -= record.size;
     }
 
-    pub fn throttled(&mut self, record: Record, clock: &Clock, now: Nanos) {
+    pub(crate) fn throttled(&mut self, record: Record, clock: &Clock, now: Nanos) {
         let at = self.pace.throttled(record.shard, record.size, clock.at(record.sent_at), clock.at(now));
+        self.note(record.shard, clock, now);
         self.again(record, clock.nanos(Some(at)).max(now));
     }
 
     /// Nothing is known of it.
-    pub fn lost(&mut self, record: Record, now: Nanos) {
+    pub(crate) fn lost(&mut self, record: Record, now: Nanos) {
         let wait = self.rng.u64(..100 * MILLISECOND);
         self.again(record, now + wait);
     }
@@ -265,7 +271,7 @@ impl Sidecar {
     }
 
     /// It hears of the split.
-    pub fn learn(&mut self, shards: u32) {
+    pub(crate) fn learn(&mut self, shards: u32) {
         let (lower, upper) = (shards, shards + 1);
         for lane in &mut self.lanes {
             if lane.shard == Some(0) {
@@ -280,7 +286,7 @@ impl Sidecar {
     }
 
     /// What was written and is not stored.
-    pub fn backlog(&mut self, scenario: &Scenario, now: Nanos) -> u64 {
+    pub(crate) fn backlog(&mut self, scenario: &Scenario, now: Nanos) -> u64 {
         let mut sum = self.held as u64;
         for lane in &mut self.lanes {
             lane.advance(scenario, now, &mut self.rng);
@@ -290,22 +296,22 @@ impl Sidecar {
     }
 
     /// What was written so far, by the shard it was meant for at first.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.written).sum()
     }
 }
 
 /// The pacer's time.
 #[derive(Debug)]
-pub struct Clock(pub tokio::time::Instant);
+pub(crate) struct Clock(pub(crate) tokio::time::Instant);
 
 impl Clock {
-    pub fn at(&self, now: Nanos) -> tokio::time::Instant {
+    pub(crate) fn at(&self, now: Nanos) -> tokio::time::Instant {
         self.0 + std::time::Duration::from_nanos(now)
     }
 
     /// Rounded up, so that what opens at a time is open then.
-    pub fn nanos(&self, at: Option<tokio::time::Instant>) -> Nanos {
+    pub(crate) fn nanos(&self, at: Option<tokio::time::Instant>) -> Nanos {
         at.map_or(0, |at| Nanos::try_from(at.saturating_duration_since(self.0).as_nanos()).expect("centuries"))
     }
 }
