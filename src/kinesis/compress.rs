@@ -2,6 +2,7 @@
 //! limits, but says how long what it makes can get.
 
 use std::fmt;
+use std::io::Read as _;
 
 use flate2::{Compress, FlushCompress, Status};
 
@@ -74,6 +75,19 @@ impl Compressor {
             }
         }
     }
+}
+
+/// What was compressed, for people to read: of what was made here. None of anything else.
+pub fn decompress(kind: Compression, data: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    match kind {
+        Compression::None => out.extend_from_slice(data),
+        Compression::Gzip => {
+            flate2::read::GzDecoder::new(data).read_to_end(&mut out).ok()?;
+        }
+        Compression::Zstd => zstd::stream::copy_decode(data, &mut out).ok()?,
+    }
+    Some(out)
 }
 
 /// The most bytes that so many bytes can become.
@@ -172,6 +186,7 @@ mod tests {
                 compressor.compress(&data, &mut out);
                 assert!(out.len() <= bound(kind, length), "{kind:?}: {length} became {}", out.len());
                 assert_eq!(decoded(kind, &out), data);
+                assert_eq!(decompress(kind, &out).as_deref(), Some(data));
             }
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::aggregate::Bill;
 use super::client::{Answer, EntryResult, PutRecords, Request, RequestError};
+use super::compress::decompress;
 use super::deaggregate::{Deaggregated, deaggregate};
 use super::record::{self, KinesisRecord};
 use super::verdict::{self, Origin, Verdict};
@@ -238,9 +239,13 @@ impl<P: PutRecords> Sender<P> {
             Deaggregated::Records(records) => records.iter().map(|r| r.data).collect(),
             Deaggregated::Raw(_) | Deaggregated::Lost { .. } => vec![&data],
         };
-        self.dead_letters.write(events.into_iter().map(|event| {
+        // As they were before: what is sent again later is not compressed.
+        let kind = self.config.packing.compression;
+        let plain = |event: &[u8]| decompress(kind, event).unwrap_or_else(|| event.to_vec());
+        let events: Vec<Vec<u8>> = events.into_iter().map(plain).collect();
+        self.dead_letters.write(events.iter().map(|event| {
             let letter = DeadLetter { time, reason, message, stream, partition_key, data: None, data_base64: None };
-            (letter, event)
+            (letter, &event[..])
         }))
     }
 

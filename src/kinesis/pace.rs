@@ -332,7 +332,8 @@ mod tests {
     fn an_idle_shard_comes_back_by_answers_and_a_silent_one_is_forgotten() {
         let (mut pacer, start) = refused(40, TARGET);
         let (low, mut now) = (pacer.rate(SHARD), start);
-        let mut clone = Pacer { shards: pacer.shards.clone(), rng: fastrand::Rng::with_seed(1) };
+        let mut clone =
+            Pacer { shards: pacer.shards.clone(), has_limits: pacer.has_limits, rng: fastrand::Rng::with_seed(1) };
         while pacer.rate(SHARD) < 0.99 * SHARD_BYTES_PER_SECOND {
             now = pacer.opens_at(SHARD, now).unwrap_or(now);
             let size = pacer.record_size(SHARD, TARGET);
@@ -351,7 +352,11 @@ mod tests {
         let base = pacer.shards[&SHARD];
         let waits: Vec<f64> = (0..400)
             .map(|seed| {
-                let mut pacer = Pacer { shards: pacer.shards.clone(), rng: fastrand::Rng::with_seed(seed) };
+                let mut pacer = Pacer {
+                    shards: pacer.shards.clone(),
+                    has_limits: pacer.has_limits,
+                    rng: fastrand::Rng::with_seed(seed),
+                };
                 pacer.sent(SHARD, TARGET, now);
                 (pacer.throttled(SHARD, TARGET, now, now) - now).as_secs_f64()
             })
