@@ -47,6 +47,17 @@ const LEAST_JITTER_SECONDS: f64 = 0.1;
 const DOUBLING_SECONDS: f64 = 0.1;
 /// 4 GiB/s, which is no limit.
 const MOST_SHARE: f64 = 4096.0;
+/// Refusals that stay between these parts of all records ...
+const NOISE: std::ops::Range<f64> = 0.12..0.5;
+/// (a little below, once they have been there) ...
+const NOISE_END: f64 = 0.08;
+/// ... while the share comes down by this factor ...
+const NOISE_DECREASE: f64 = 5.0;
+/// ... and so many records are stored have nothing to do with the share. In a fleet that comes down together, refusals would have become rare
+/// long before: from one in two to one in twenty, the shares halve.
+const NOISE_STORED: u32 = 60;
+/// Records over which refusals are averaged.
+const REFUSED_RECORDS: f64 = 40.0;
 /// A shard to which nothing was sent for so long is as one that was never heard of: whoever shared it then is not who shares it now.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 
@@ -80,6 +91,10 @@ struct Shard {
     /// When it last came down: refusals of what was sent before tell nothing new.
     decreased: Option<Instant>,
     used: Instant,
+    /// The part of the records that was refused lately.
+    refused: f64,
+    /// The share when that came into [`NOISE`], and how many records were stored since.
+    noise: Option<(f64, u32)>,
 }
 
 impl Shard {
@@ -94,7 +109,23 @@ impl Shard {
             grown: now,
             decreased: None,
             used: now,
+            refused: 0.0,
+            noise: None,
         }
+    }
+
+    /// Takes in whether a record was stored or refused. Answers whether refusals are noise: they do not become fewer when less is sent.
+    fn observe(&mut self, stored: bool) -> bool {
+        let refused = if stored { 0.0 } else { 1.0 };
+        self.refused += (refused - self.refused) / REFUSED_RECORDS;
+        let begins = NOISE.contains(&self.refused);
+        let goes_on = begins || (NOISE_END..NOISE.end).contains(&self.refused);
+        let Some((share, count)) = self.noise.filter(|_| goes_on) else {
+            self.noise = begins.then_some((self.share, 0));
+            return false;
+        };
+        self.noise = Some((share, count + u32::from(stored)));
+        count >= NOISE_STORED && self.share * NOISE_DECREASE <= share
     }
 
     /// Seconds of the whole shard that a record should take.
@@ -175,13 +206,15 @@ pub struct Pacer {
     shards: BTreeMap<ShardIndex, Shard>,
     /// The stream has refused a record for want of room.
     has_limits: bool,
+    /// And more often than not for other reasons.
+    is_noisy: bool,
     rng: fastrand::Rng,
 }
 
 impl Pacer {
     /// A pacer that has heard of no shard.
     pub fn new(seed: u64) -> Self {
-        Self { shards: BTreeMap::new(), has_limits: false, rng: fastrand::Rng::with_seed(seed) }
+        Self { shards: BTreeMap::new(), has_limits: false, is_noisy: false, rng: fastrand::Rng::with_seed(seed) }
     }
 
     /// Whether the stream has ever refused a record for want of room.
@@ -226,6 +259,7 @@ impl Pacer {
     pub fn stored(&mut self, shard: ShardIndex, _size: usize, _sent_at: Instant, now: Instant) {
         let has_limits = self.has_limits;
         let shard = self.shard(shard, now);
+        shard.observe(true);
         if has_limits {
             shard.grow(now);
         } else {
@@ -236,18 +270,39 @@ impl Pacer {
     /// It was throttled. Answers when this same record may go again: after the debt of this attempt, and up to as long again, at random.
     pub fn throttled(&mut self, shard: ShardIndex, size: usize, sent_at: Instant, now: Instant) -> Instant {
         let jitter = self.rng.f64();
-        if !std::mem::replace(&mut self.has_limits, true) {
-            for shard in self.shards.values_mut() {
-                shard.limit(now);
-            }
+        let index = shard;
+        let shard = self.shard(index, now);
+        let is_noise = shard.observe(false);
+        let is_bad = shard.refused >= NOISE.end;
+        if is_noise || is_bad || !self.is_noisy {
+            self.note(is_noise, now);
         }
-        let shard = self.shard(shard, now);
-        if shard.decreased.is_none_or(|at| at <= sent_at) {
+        let has_limits = self.has_limits;
+        let shard = self.shard(index, now);
+        if has_limits && shard.decreased.is_none_or(|at| at <= sent_at) {
             shard.decrease(size, now);
         }
         shard.waits = true;
         let interval = (cost(size) / shard.share).max(LEAST_JITTER_SECONDS);
         shard.opens_at().max(now) + Duration::from_secs_f64(interval * jitter)
+    }
+
+    /// What a refusal says of the whole stream: that it has limits, or that its refusals are not about them.
+    fn note(&mut self, is_noise: bool, now: Instant) {
+        if is_noise {
+            tracing::warn!(
+                "records are throttled however little is sent: their shards are sent to as if they had no limits, until most records are refused"
+            );
+            (self.has_limits, self.is_noisy) = (false, true);
+            for shard in self.shards.values_mut() {
+                (shard.share, shard.noise) = (shard.share.max(1.0), None);
+            }
+        } else if !std::mem::replace(&mut self.has_limits, true) {
+            self.is_noisy = false;
+            for shard in self.shards.values_mut() {
+                shard.limit(now);
+            }
+        }
     }
 
     /// Bytes a second that the shard is given at present.
@@ -270,6 +325,55 @@ impl Pacer {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Sends records one after the other for some time to a shard that refuses some of them by `refuses`; answers the bytes that it stored.
+    fn drive(pacer: &mut Pacer, seconds: f64, start: Instant, mut refuses: impl FnMut(f64, usize) -> bool) -> usize {
+        let (mut now, mut stored) = (start, 0);
+        while now < start + Duration::from_secs_f64(seconds) {
+            if let Some(at) = pacer.opens_at(SHARD, now) {
+                now = at;
+            }
+            let size = pacer.record_size(SHARD, TARGET);
+            pacer.sent(SHARD, size, now);
+            let sent_at = now;
+            now += Duration::from_millis(10);
+            if refuses((sent_at - start).as_secs_f64(), size) {
+                now = pacer.throttled(SHARD, size, sent_at, now).max(now);
+            } else {
+                pacer.stored(SHARD, size, sent_at, now);
+                stored += size;
+            }
+        }
+        stored
+    }
+
+    #[test]
+    fn refusals_that_have_nothing_to_do_with_the_share_do_not_starve_it() {
+        for part in [0.15, 0.2, 0.3] {
+            let (mut pacer, mut rng) = (Pacer::new(1), fastrand::Rng::with_seed(2));
+            let stored = drive(&mut pacer, 600.0, Instant::now(), |_, _| rng.f64() < part);
+            assert!(stored > 600 << 20, "{part}: {stored} bytes in ten minutes are less than a shard's");
+        }
+    }
+
+    #[test]
+    fn a_shard_with_limits_is_filled_and_hardly_ever_asked_for_more() {
+        let mut pacer = Pacer::new(1);
+        let (mut tokens, mut at) = (SHARD_BYTES_PER_SECOND, 0.0);
+        let mut refusals = 0;
+        let stored = drive(&mut pacer, 600.0, Instant::now(), |now, size| {
+            tokens = (tokens + (now - at) * SHARD_BYTES_PER_SECOND).min(SHARD_BYTES_PER_SECOND);
+            at = now;
+            #[expect(clippy::cast_precision_loss, reason = "a record is small")]
+            let size = size as f64;
+            let refused = tokens < size;
+            tokens -= if refused { 0.0 } else { size };
+            refusals += u32::from(refused);
+            refused
+        });
+        assert!(stored > 600 * 95 * (1 << 20) / 100, "{stored} bytes in ten minutes");
+        assert!(refusals < 60, "{refusals} refusals in ten minutes");
+    }
 
     const SHARD: ShardIndex = ShardIndex(7);
     const TARGET: usize = 51_200;
@@ -332,8 +436,12 @@ mod tests {
     fn an_idle_shard_comes_back_by_answers_and_a_silent_one_is_forgotten() {
         let (mut pacer, start) = refused(40, TARGET);
         let (low, mut now) = (pacer.rate(SHARD), start);
-        let mut clone =
-            Pacer { shards: pacer.shards.clone(), has_limits: pacer.has_limits, rng: fastrand::Rng::with_seed(1) };
+        let mut clone = Pacer {
+            shards: pacer.shards.clone(),
+            has_limits: pacer.has_limits,
+            is_noisy: pacer.is_noisy,
+            rng: fastrand::Rng::with_seed(1),
+        };
         while pacer.rate(SHARD) < 0.99 * SHARD_BYTES_PER_SECOND {
             now = pacer.opens_at(SHARD, now).unwrap_or(now);
             let size = pacer.record_size(SHARD, TARGET);
@@ -355,6 +463,7 @@ mod tests {
                 let mut pacer = Pacer {
                     shards: pacer.shards.clone(),
                     has_limits: pacer.has_limits,
+                    is_noisy: pacer.is_noisy,
                     rng: fastrand::Rng::with_seed(seed),
                 };
                 pacer.sent(SHARD, TARGET, now);
@@ -370,7 +479,8 @@ mod tests {
         /// A sender alone on a shard is never slower than what the service takes of it.
         #[test]
         fn a_lone_sender_is_not_slowed(sizes in prop::collection::vec(1usize..200_000, 1..20), round_trip in 0.001f64..0.02) {
-            let (mut pacer, start) = (Pacer::new(1), Instant::now());
+            // Without limits it would be faster than the service.
+            let (mut pacer, start) = (Pacer { has_limits: true, ..Pacer::new(1) }, Instant::now());
             let (mut now, mut due) = (start, 0.0);
             for size in sizes.iter().cycle().take(500) {
                 // It would have to wait for the service, too, before it waits for the pacer.
@@ -406,7 +516,8 @@ mod tests {
                     _ => {}
                 }
                 let rate = pacer.rate(SHARD) / SHARD_BYTES_PER_SECOND;
-                prop_assert!((LEAST_SHARE..=1.0).contains(&rate), "{rate}");
+                prop_assert!((LEAST_SHARE..=MOST_SHARE).contains(&rate), "{rate}");
+                prop_assert!(rate <= 1.0 || !pacer.has_limits());
                 prop_assert!(pacer.opens_at(SHARD, answered).is_none_or(|at| at <= answered + longest));
                 let record = pacer.record_size(SHARD, TARGET);
                 prop_assert!((3072..=TARGET).contains(&record), "{record}");
