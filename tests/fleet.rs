@@ -52,13 +52,20 @@ fn fleet(sidecars: u32, shards: u32, load: f64, mode: Mode) -> Scenario {
     Scenario { mode, load, ..Scenario::new(name, sidecars, shards) }
 }
 
+/// A thousand senders on one shard.
+fn crowd() -> Scenario {
+    Scenario { warm: 600 * SECOND, end: 900 * SECOND, ..fleet(1000, 1, 2.0, Mode::Random) }
+}
+
 /// What a fleet has to reach; the first thing in which it fails.
 fn judge(scenario: &Scenario, outcome: &Outcome) -> Result<(), String> {
     let overloaded = scenario.load > 1.0 && scenario.then.is_none();
     // Limits by the second refuse a whole burst at a second's end, and take none of a record of which only a part is left.
     let windows = scenario.limits == Limits::Windows;
+    // A thousand sidecars that each send to forty shards ask every one of them so rarely that they are still learning when this ends.
+    let throttled = if scenario.is_large() && overloaded { 0.25 } else { 0.05 };
     let checks = [
-        ("throttled", outcome.throttled <= if windows { 0.12 } else { 0.05 }),
+        ("throttled", outcome.throttled <= throttled),
         ("delivered", scenario.load > 0.5 || outcome.delivered >= 0.99),
         ("goodput", !overloaded || outcome.goodput >= if windows { 0.90 } else { 0.95 }),
         ("goodput at the limit", (scenario.load - 1.0).abs() > f64::EPSILON || outcome.goodput >= 0.93),
@@ -118,6 +125,7 @@ fn a_fleet_shares_a_stream() {
             fleet(100, 4, 2.0, one),
             fleet(100, 4, 2.0, Mode::Random),
             fleet(100, 40, 2.0, one),
+            crowd(),
         ]);
     }
     let mut scenarios = Vec::new();
@@ -125,9 +133,11 @@ fn a_fleet_shares_a_stream() {
         for load in [0.5, 1.0, 2.0] {
             for mode in [one, Mode::Random] {
                 let mut scenario = fleet(sidecars, shards, load, mode);
-                // Who sends to forty shards learns from all of them at once.
-                if load < 2.0 || (mode == Mode::Random && shards > 4 && sidecars < 1000) {
-                    (scenario.warm, scenario.end) = (300 * SECOND, 600 * SECOND);
+                if load < 2.0 || (mode == Mode::Random && shards == 40) {
+                    (scenario.warm, scenario.end) = (300 * SECOND, 500 * SECOND);
+                }
+                if scenario.is_large() {
+                    (scenario.warm, scenario.end) = (1200 * SECOND, 1260 * SECOND);
                 }
                 scenarios.push(scenario);
             }
@@ -196,7 +206,6 @@ fn a_pacer_that_never_slows_down_is_noticed() {
 
 #[test]
 fn a_fixed_backoff_is_noticed() {
-    let scenario = Scenario { end: 1000 * SECOND, ..fleet(100, 4, 2.0, Mode::Source(1)) };
-    let problem = judge(&scenario, &run(&scenario, Mutant::FixedBackoff)).unwrap_err();
-    say(&problem);
+    let problem = judge(&crowd(), &run(&crowd(), Mutant::FixedBackoff)).unwrap_err();
+    assert!(problem.starts_with("throttled"), "{problem}");
 }

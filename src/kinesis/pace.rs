@@ -52,10 +52,10 @@ const NOISE: std::ops::Range<f64> = 0.12..0.5;
 /// (a little below, once they have been there) ...
 const NOISE_END: f64 = 0.08;
 /// ... while the share comes down by this factor ...
-const NOISE_DECREASE: f64 = 5.0;
+const NOISE_DECREASE: f64 = 12.0;
 /// ... and so many records are stored have nothing to do with the share. In a fleet that comes down together, refusals would have become rare
 /// long before: from one in two to one in twenty, the shares halve.
-const NOISE_STORED: u32 = 60;
+const NOISE_STORED: u32 = 150;
 /// Records over which refusals are averaged.
 const REFUSED_RECORDS: f64 = 40.0;
 /// A shard to which nothing was sent for so long is as one that was never heard of: whoever shared it then is not who shares it now.

@@ -116,7 +116,7 @@ impl Tally {
         let parts = |l: &Look, f: &Look| (l.stored - f.stored) as f64;
         Outcome {
             goodput: parts(last, first) / (seconds * shards * SHARD_BYTES),
-            cold: cold as f64 / (window * SHARD_BYTES * f64::from(scenario.shards - 1)),
+            cold: cold as f64 / (window * SHARD_BYTES * f64::from(scenario.shards.max(2) - 1)),
             delivered: parts(last, first) / (last.written - first.written) as f64,
             throttled: throttled as f64 / (last.sent - first.sent) as f64,
             jain: sum * sum / (squares * parts_of_fair.len() as f64),

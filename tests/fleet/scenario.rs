@@ -66,6 +66,11 @@ impl Scenario {
         }
     }
 
+    /// Whether there are so many pairs of a sidecar and a shard that a long run would take minutes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.mode == Mode::Random && self.sidecars * self.shards > 20_000 && self.load > 1.0
+    }
+
     /// What is written to a shard at this time, as a multiple of what it takes.
     pub(crate) fn load_at(&self, shard: u32, now: Nanos) -> f64 {
         let load = self.then.filter(|(at, _)| *at <= now).map_or(self.load, |(_, load)| load);
