@@ -68,7 +68,7 @@ impl Scenario {
 
     /// Whether there are so many pairs of a sidecar and a shard that a long run would take minutes.
     pub(crate) fn is_large(&self) -> bool {
-        self.mode == Mode::Random && self.sidecars * self.shards > 20_000 && self.load > 1.0
+        self.mode == Mode::Random && self.sidecars * self.shards > 20_000 && self.load >= 1.0
     }
 
     /// What is written to a shard at this time, as a multiple of what it takes.
