@@ -125,7 +125,6 @@ fn a_fleet_shares_a_stream() {
             fleet(100, 4, 2.0, one),
             fleet(100, 4, 2.0, Mode::Random),
             fleet(100, 40, 2.0, one),
-            crowd(),
         ]);
     }
     let mut scenarios = Vec::new();
