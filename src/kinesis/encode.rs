@@ -61,17 +61,15 @@ impl Table {
         {
             return *index;
         }
-        let (key, index) = match self.indices.get_key_value(key) {
-            Some((key, index)) => (Rc::clone(key), *index),
-            None => {
-                let (key, index) = (Rc::<str>::from(key), self.indices.len() as u64);
-                self.wire.push(tag);
-                put_varint(&mut self.wire, key.len() as u64);
-                self.wire.extend_from_slice(key.as_bytes());
-                self.indices.insert(Rc::clone(&key), index);
-                (key, index)
-            }
-        };
+        if let Some((key, index)) = self.indices.get_key_value(key) {
+            self.last = Some((Rc::clone(key), *index));
+            return *index;
+        }
+        let (key, index) = (Rc::<str>::from(key), self.indices.len() as u64);
+        self.wire.push(tag);
+        put_varint(&mut self.wire, key.len() as u64);
+        self.wire.extend_from_slice(key.as_bytes());
+        self.indices.insert(Rc::clone(&key), index);
         self.last = Some((key, index));
         index
     }

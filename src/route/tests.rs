@@ -13,8 +13,8 @@ use crate::line::Counts;
 const HOST: &str = "node-1";
 const PATH: &str = "/var/log/app.log";
 
-fn template(text: &str) -> Option<Arc<Template>> {
-    Some(Arc::new(Template::parse(text).unwrap()))
+fn template(text: &str) -> Arc<Template> {
+    Arc::new(Template::parse(text).unwrap())
 }
 
 fn streams(limit: usize) -> Streams {
@@ -64,7 +64,7 @@ fn routed(rules: &Rules, events: &[&str], streams: &mut Streams) -> Batch {
 }
 
 fn keys(text: &str, events: &[&str]) -> (Vec<Option<String>>, RouteCounts) {
-    let rules = Rules { partition_key: template(text), ..Rules::default() };
+    let rules = Rules { partition_key: Some(template(text)), ..Rules::default() };
     let routes = routed(&rules, events, &mut streams(1)).routes;
     assert!(!routes.is_empty());
     ((0..events.len()).map(|event| routes.partition_key(event).map(str::to_owned)).collect(), routes.counts)
@@ -118,7 +118,8 @@ fn a_key_that_kinesis_would_refuse_gives_way_to_that_of_the_source() {
 
 #[test]
 fn a_hash_key_is_a_decimal_number_or_it_does_not_count() {
-    let rules = Rules { partition_key: template("{u}"), explicit_hash_key: template("{h}"), ..Rules::default() };
+    let rules =
+        Rules { partition_key: Some(template("{u}")), explicit_hash_key: Some(template("{h}")), ..Rules::default() };
     let events = [
         r#"{"u":"a","h":12}"#,
         r#"{"u":"b","h":"340282366920938463463374607431768211455"}"#,
@@ -214,7 +215,7 @@ proptest! {
                 batch.more.push(Further { event, start: at as u64, end: u64::from(event) });
             }
         }
-        let rules = Rules { partition_key: template("{u}"), explicit_hash_key: template("{h}"), ..by_stream("{s}") };
+        let rules = Rules { partition_key: Some(template("{u}")), explicit_hash_key: Some(template("{h}")), ..by_stream("{s}") };
         let mut streams = streams(4);
         Router::new(&rules, "app", HOST, &mut streams).route(&mut batch, PATH, &mut streams);
         let counts = batch.routes.counts;

@@ -42,7 +42,7 @@ impl Bench {
             round();
             rounds += 1;
         }
-        let took = (cpu_time() - spent).as_secs_f64() / f64::from(rounds);
+        let took = cpu_time().saturating_sub(spent).as_secs_f64() / f64::from(rounds);
         #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
         let (each, rate) = (took * 1e9 / events as f64, bytes as f64 / took / 1e6);
         let line = format!("{name:<40} {each:>8.0} ns/event {rate:>8.0} MB/s\n");

@@ -162,17 +162,20 @@ impl<'a> Simulation<'a> {
                 Watched { stream: &self.stream, inner: pin!(reading), at: Instant::now(), polls: 0 }.await?;
             }
             End::Crash(_) | End::Stop(..) => {}
-            End::Last => {
-                let committed = self.disk.borrow().clone();
-                let lengths: Vec<_> = self.plan.files.iter().map(|f| f.bytes.len()).collect();
-                ensure!(
-                    drained,
-                    "not drained within {PATIENCE:?}: {committed:?} of {lengths:?} committed, {used} bytes in flight"
-                );
-            }
+            End::Last => self.has_drained(drained, used)?,
         }
         self.stream.borrow().inspect()?;
         Ok(drained)
+    }
+
+    fn has_drained(&self, drained: bool, used: usize) -> Result<(), Violation> {
+        let committed = self.disk.borrow().clone();
+        let lengths: Vec<_> = self.plan.files.iter().map(|f| f.bytes.len()).collect();
+        ensure!(
+            drained,
+            "not drained within {PATIENCE:?}: {committed:?} of {lengths:?} committed, {used} bytes in flight"
+        );
+        Ok(())
     }
 
     fn config(&self, number: u64) -> SenderConfig {
@@ -219,13 +222,15 @@ impl<'a> Simulation<'a> {
         let mut rng = fastrand::Rng::with_seed(self.plan.seed ^ run);
         sleep(millis(&mut rng, 0, 200)).await;
         facts.send_modify(|facts| facts.asked = true);
-        while self.plan.lists_shards {
+        if !self.plan.lists_shards {
+            return std::future::pending().await;
+        }
+        loop {
             sleep(millis(&mut rng, 0, 3000)).await;
             let open = self.stream.borrow_mut().open_shards();
             facts.send_modify(|facts| facts.shards = Some(open.into()));
             stale.notified().await;
         }
-        std::future::pending().await
     }
 
     fn dead_letters(&self, ledger: &mut Ledger) -> Result<BTreeSet<LineId>, Violation> {
