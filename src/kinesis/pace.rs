@@ -21,14 +21,14 @@ const SAVED_SECONDS: f64 = 0.1;
 /// A record should take so many seconds of the share. Each record is a question to the shard, and a sender that asks twice a second learns in
 /// minutes what would take it hours with full records; and nothing waits longer than that for the record before it.
 const FILL_SECONDS: f64 = 0.5;
-/// Below this a smaller record costs more than it tells.
+/// Smaller records cost more than they tell: a thousand senders would come close to the limit of records with them.
 const LEAST_FILL_BYTES: f64 = 3072.0;
-/// No fewer bytes than these are ever a reason to ask more often.
+/// Above this a larger record saves next to nothing.
 const MOST_FILL_BYTES: f64 = 51_200.0;
 /// The part of its share that a sender gives up when a record is refused. Small: what remains of it is noise between the shares.
 const DECREASE: f64 = 0.04;
-/// A sender that used less than its share when it was refused comes down to what it used, at most by this part at once: one refusal is a
-/// poor reason to believe in much less.
+/// A sender that keeps up when it is refused, and uses less than its share, comes down to what it uses, at most by this part at once: one
+/// refusal is a poor reason to believe in much less.
 const UNUSED_DECREASE: f64 = 0.3;
 /// The part of its records that a sender at a thousandth of a shard accepts to be refused ...
 const REFUSALS_AT_A_THOUSANDTH: f64 = 0.04;
@@ -490,7 +490,8 @@ mod tests {
                 now += seconds(wait);
                 pacer.sent(SHARD, *size, now);
                 due = due.max((now - start).as_secs_f64()) + cost(*size);
-                pacer.stored(SHARD, *size, now, now + seconds(round_trip));
+                now += seconds(round_trip);
+                pacer.stored(SHARD, *size, now, now);
             }
             prop_assert!(pacer.rate(SHARD) >= SHARD_BYTES_PER_SECOND);
         }
