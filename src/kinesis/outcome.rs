@@ -17,6 +17,8 @@ use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
 use crate::event::join_span;
 
+/// What a shard says that has no room.
+const NO_ROOM: &str = "ProvisionedThroughputExceededException";
 /// Refused records: first after up to 100 ms, since a shard's second has passed by then on average half; 5 s keeps a long outage cheap and its end quick to see.
 const RESEND: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
@@ -78,7 +80,9 @@ impl<P: PutRecords> Sender<P> {
     fn refused(&mut self, record: KinesisRecord, (code, message): (&str, &str), started: Instant, now: Instant) {
         self.count_refusal(code, 1);
         match verdict::on_record(code) {
-            Verdict::Throttled => self.throttled(record, message, started, now),
+            Verdict::Throttled if code == NO_ROOM => self.throttled(record, message, started, now),
+            // That of the stream's KMS key, for example, says nothing about a shard.
+            Verdict::Throttled => self.resend(record, now),
             Verdict::Failed => {
                 tracing::warn!(code, said = message, "a record failed and is sent again");
                 self.resend(record, now);

@@ -13,8 +13,16 @@ use tokio::time::Instant;
 const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
 /// Records that a shard takes in a second.
 const SHARD_RECORDS_PER_SECOND: f64 = 1_000.0;
-/// The least share: 256 B/s. A fleet four times as large as what shares a shard in practice still fits into it.
-const LEAST_SHARE: f64 = 1.0 / 4096.0;
+/// The least share: 1 KiB/s, what a fleet of a thousand leaves to each.
+const LEAST_SHARE: f64 = 1.0 / 1024.0;
+/// No record is waited for longer than this, whatever it costs: one that was made large before its shard was crowded must not stand for an
+/// hour in front of all others of its lane.
+const MOST_WAIT_SECONDS: f64 = 60.0;
+/// Without a refusal for so long, a share below [`RECOVERED_SHARE`] that does not suffice doubles every ten seconds: whatever drove it down is over.
+/// In a crowd that small shares are made for, a refusal comes every half minute.
+const RECOVERY: Duration = Duration::from_mins(2);
+const RECOVERY_DOUBLING_SECONDS: f64 = 10.0;
+const RECOVERED_SHARE: f64 = 1.0 / 50.0;
 /// Seconds of its share that a sender may save up, so that small records which come together go together. A tenth of what the service saves up
 /// for all senders.
 const SAVED_SECONDS: f64 = 0.1;
@@ -164,6 +172,10 @@ impl Shard {
         self.grown = self.grown.max(now);
         let expected = passed * self.share / self.fill() * self.refusals();
         self.expected += expected;
+        let is_over = self.decreased.is_some_and(|at| now.saturating_duration_since(at) >= RECOVERY);
+        if is_over && self.share < RECOVERED_SHARE && self.balance < 0.0 {
+            self.share *= (passed / RECOVERY_DOUBLING_SECONDS).min(1.0).exp2();
+        }
         let growth = DECREASE * expected * (1.0 + (self.expected / PATIENCE).powi(2));
         self.share = (self.share * (1.0 + growth.min(MOST_GROWTH))).min(1.0);
     }
@@ -250,7 +262,7 @@ impl Pacer {
     /// A record of this size (data and partition key, in bytes) goes out.
     pub fn sent(&mut self, shard: ShardIndex, size: usize, now: Instant) {
         let shard = self.shard(shard, now);
-        shard.balance -= cost(size);
+        shard.balance = (shard.balance - cost(size)).max(-MOST_WAIT_SECONDS * shard.share);
         shard.waits = false;
         shard.used = now;
     }
@@ -283,7 +295,7 @@ impl Pacer {
             shard.decrease(size, now);
         }
         shard.waits = true;
-        let interval = (cost(size) / shard.share).max(LEAST_JITTER_SECONDS);
+        let interval = (cost(size) / shard.share).clamp(LEAST_JITTER_SECONDS, MOST_WAIT_SECONDS);
         shard.opens_at().max(now) + Duration::from_secs_f64(interval * jitter)
     }
 
