@@ -52,9 +52,9 @@ fn fleet(sidecars: u32, shards: u32, load: f64, mode: Mode) -> Scenario {
     Scenario { mode, load, ..Scenario::new(name, sidecars, shards) }
 }
 
-/// A thousand senders on one shard.
+/// Five hundred senders on every shard.
 fn crowd() -> Scenario {
-    Scenario { warm: 600 * SECOND, end: 900 * SECOND, ..fleet(1000, 1, 2.0, Mode::Random) }
+    Scenario { warm: 600 * SECOND, end: 900 * SECOND, ..fleet(500, 4, 2.0, Mode::Random) }
 }
 
 /// What a fleet has to reach; the first thing in which it fails.
