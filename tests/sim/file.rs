@@ -104,7 +104,8 @@ impl File {
                 file.lines.last_mut().expect("every file has lines").end -= 1;
             }
             if content.poison && index == 1 {
-                file.rate = (file.bytes.len() - file.held).div_ceil(10).max(1);
+                // The last part in ten seconds, and all that comes before it in some minutes.
+                file.rate = (file.bytes.len() - file.held).div_ceil(10).max(file.bytes.len() / 200).max(1);
             }
             files.push(file);
         }
