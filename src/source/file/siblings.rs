@@ -10,7 +10,7 @@ use super::identity::FileId;
 /// Endings of compressed files. What they hold was read before it was compressed, and would be read again.
 const COMPRESSED: [&str; 10] = ["gz", "zst", "zstd", "bz2", "xz", "lz4", "lzma", "zip", "Z", "br"];
 /// Words that rotation puts into a name beside digits.
-const ROTATED_WORDS: [&str; 4] = ["old", "bak", "prev", "rot"];
+const ROTATED_WORDS: [&str; 5] = ["old", "bak", "prev", "rot", "rotated"];
 /// Files of one directory that are opened to find a log under another name: newer ones first.
 const MAX_LOOKED_AT: usize = 256;
 
@@ -117,7 +117,8 @@ fn is_rotation(part: &str) -> bool {
     let mut has_content = false;
     let fits = part.split(['.', '-', '_', ':', '+', 'T', 'Z']).all(|piece| {
         has_content |= !piece.is_empty();
-        piece.bytes().all(|b| b.is_ascii_digit()) || ROTATED_WORDS.contains(&piece)
+        let word = piece.trim_end_matches(|c: char| c.is_ascii_digit());
+        word.is_empty() || ROTATED_WORDS.contains(&word)
     });
     fits && has_content && part.starts_with(['.', '-', '_'])
 }
@@ -130,6 +131,8 @@ mod tests {
     fn names_that_rotation_gives() {
         for (name, other, want) in [
             ("app.log", "app.log.1", true),
+            ("app.log", "app.rot2.log", true),
+            ("app.log", "app.root.log", false),
             ("app.log", "app.log-20260102", true),
             ("app.log", "app.log.2026-01-02T03:04:05Z", true),
             ("app.log", "app.log.old", true),
