@@ -52,7 +52,9 @@ const UNUSED_SECONDS: f64 = 5.0;
 const LEAST_JITTER_SECONDS: f64 = 0.1;
 /// Before a stream has ever refused a record for want of room, nobody knows that its shards have the service's limits: stand-ins have none. A share that
 /// does not suffice doubles in this time, up to [`MOST_SHARE`]; the first refusal ends that for good.
-const DOUBLING_SECONDS: f64 = 0.1;
+const DOUBLING_SECONDS: f64 = 0.05;
+/// What a shard is left in reserve when it has shown its limits: five records of the usual size.
+const RESERVE_SECONDS: f64 = 0.25;
 /// 4 GiB/s, which is no limit.
 const MOST_SHARE: f64 = 4096.0;
 /// Refusals that stay between these parts of all records ...
@@ -192,7 +194,9 @@ impl Shard {
     /// The stream has limits after all: the share is the whole shard, and what was refused because it had been more tells nothing else.
     fn limit(&mut self, now: Instant) {
         if self.share > 1.0 {
-            (self.share, self.balance) = (1.0, self.balance.max(0.0));
+            // What the shard had saved up is gone. Who then sends just as much as it takes meets an empty one again and again, and with a
+            // little of it left in reserve, hardly ever.
+            (self.share, self.balance) = (1.0, -RESERVE_SECONDS);
             self.decreased = Some(now);
         }
         self.grown = now;
