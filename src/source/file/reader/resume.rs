@@ -137,7 +137,8 @@ impl Reader {
             let may_be_copy = is_there || entry.head_len >= HEAD_BYTES as u64;
             let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven || !may_be_copy);
             let is_copy = !is_itself && is_likely(s) && has_content(file, &s.metadata, entry)?;
-            Ok(is_copy && !self.is_anothers([was, &lane], s, entry.offset))
+            let is_log = self.groups.iter().any(|g| g.names(&s.path));
+            Ok(is_copy && !self.is_anothers([was, &lane], s, entry.offset, is_log))
         };
         let (copy, _) = siblings::find(was, |s| s.id != place(entry) && !claimed.contains(&s.id), is_copy)?;
         Some(copy)

@@ -218,7 +218,10 @@ impl Reader {
             let is_known = self.known.of(file, &s.metadata)?.is_some_and(|entry| !entry.unproven);
             let overlap = old.content().overlap(file, s.metadata.len())?;
             let is_copy = !is_known && overlap == wanted && !is_itself(s, file)?;
-            Ok(is_copy && !self.is_anothers([&old.path, &old.lane_path], s, old.content().end()))
+            // One that was read before is a log by itself; one that came just now may be the copy, whatever a glob says of its name.
+            let is_log =
+                self.files.by_file(s.id).and_then(|id| self.files.get(id)).is_some_and(|g| g.unproven.is_none());
+            Ok(is_copy && !self.is_anothers([&old.path, &old.lane_path], s, old.content().end(), is_log))
         };
         // What has all of it is its copy, whatever newer files begin as it did.
         [Overlap::Whole, Overlap::Part].into_iter().find_map(|wanted| {
@@ -228,14 +231,14 @@ impl Reader {
         })
     }
 
-    /// Whether a file that holds so many bytes of a log's file, which has or had these names, is another log's all the same: one that a glob
-    /// names, or a rotated one by its name. Two logs may well begin with the same line.
-    pub(super) fn is_anothers(&self, names: [&Path; 2], sibling: &Sibling, bytes: u64) -> bool {
+    /// Whether a file that holds so many bytes of a log's file, which has or had these names, is another log's all the same: one that is a log by
+    /// itself, or a rotated one by its name. Two logs may well begin with the same line.
+    pub(super) fn is_anothers(&self, names: [&Path; 2], sibling: &Sibling, bytes: u64, is_log: bool) -> bool {
         let lanes = self.files.lanes().chain(self.known.entries().map(|e| Path::new(&e.path)));
         let is_of_other = |other: &Path| other.parent() == names[0].parent() && is_rotated(other, &sibling.path);
         bytes < ALIKE_BYTES
             && !names.iter().any(|name| is_rotated(name, &sibling.path))
-            && (self.groups.iter().any(|g| g.names(&sibling.path)) || lanes.into_iter().any(is_of_other))
+            && (is_log || lanes.into_iter().any(is_of_other))
     }
 
     /// A copy may have been found by a glob before, and was not read, then; or it was written over a file that was.
