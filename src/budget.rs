@@ -46,11 +46,6 @@ impl Budget {
         held <= self.limit.saturating_sub(self.used())
     }
 
-    /// How many streams it is for.
-    pub fn streams(&self) -> usize {
-        self.shares.len()
-    }
-
     /// Takes these bytes if they are free, for the first stream. When nothing is lent out anything fits, or a batch larger than the whole
     /// budget could never pass.
     pub fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {

@@ -22,7 +22,7 @@ mod gate;
 mod intake;
 mod outcome;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,12 +42,12 @@ use client::{Answer, PutRecords};
 use collect::{Collector, RequestLimits};
 use facts::Facts;
 pub use gate::Blocked;
-use gate::Gate;
+use gate::{AUTO_DISTRIBUTION, Gate};
 use hot::{HotKey, HotKeys};
-use pace::Pacer;
+use pace::{Pacer, SHARD_BYTES_PER_SECOND};
 use place::Placement;
 use record::KinesisRecord;
-use shards::{SHARD_BYTES_PER_SECOND, Shards};
+use shards::Shards;
 
 /// Records in a request: the service's limit.
 pub const MAX_REQUEST_RECORDS: usize = 500;
@@ -287,17 +287,10 @@ impl<P: PutRecords> Sender<P> {
 
     /// What was found out about the stream.
     fn learn(&mut self, facts: &Facts) {
-        let refused = match facts {
-            Facts { asked: false, .. } => Some(gate::NOT_ASKED),
-            Facts { auto_distribution: true, .. } if self.config.packing.format == Format::Kpl => {
-                Some(gate::AUTO_DISTRIBUTION)
-            }
-            _ => None,
-        };
-        self.refuse(refused);
+        self.gate.wait_for_facts(!facts.asked);
+        let is_refused = facts.auto_distribution && self.config.packing.format == Format::Kpl;
+        self.refuse(is_refused.then_some(AUTO_DISTRIBUTION));
         let Some(open) = &facts.shards else { return };
-        // What is open belongs to lanes of the old layout.
-        let before = if self.placement.has_range_lanes() { self.placement.shards.lane(0) } else { LaneId(0) };
         let Some(follows) = self.placement.shards.replace(open) else { return };
         tracing::info!(shards = open.len(), stream = &*self.config.stream, "the stream's shards");
         self.metrics
@@ -305,7 +298,7 @@ impl<P: PutRecords> Sender<P> {
             .with_label_values(&[&*self.config.stream])
             .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         if self.placement.has_range_lanes() {
-            debug_assert_ne!(before, self.placement.shards.lane(0), "no two layouts share a lane");
+            // What is open belongs to lanes of the old layout.
             for record in self.aggregator.close_all() {
                 self.collector.push(record, &self.placement.shards);
             }
@@ -313,28 +306,19 @@ impl<P: PutRecords> Sender<P> {
         } else {
             self.collector.sort(&self.placement.shards);
         }
-        let open: std::collections::BTreeSet<_> = self.placement.shards.open().collect();
+        let open: BTreeSet<_> = self.placement.shards.open().collect();
         self.pacer.retain(|shard| open.contains(&shard));
     }
 
     /// Nothing is sent for a reason that lies in the stream, or no longer.
     fn refuse(&mut self, code: Option<&'static str>) {
-        let before = self.gate.refuse(code);
-        if before == code {
+        let before = self.gate.refuse(code).map(|blocked| blocked.code);
+        if before.as_deref() == code {
             return;
         }
-        for (code, value) in [(before, 0), (code, 1)] {
-            if let Some(code) = code.filter(|code| *code != gate::NOT_ASKED) {
-                self.metrics.blocked.with_label_values(&[code]).set(value);
-            }
-        }
-        if let Some(code) = code.filter(|code| *code != gate::NOT_ASKED) {
-            let way_out = verdict::way_out(code);
-            tracing::error!(
-                code,
-                stream = &*self.config.stream,
-                "delivery is blocked and nothing is dropped: {way_out}"
-            );
+        self.show_blocked(before.as_deref(), code);
+        if let Some(code) = code {
+            self.say_blocked(code, "");
         }
     }
 
@@ -415,8 +399,7 @@ fn goes(
     if lane.is_some_and(|lane| !collector.is_idle(lane)) {
         return Goes::WhenIdle;
     }
-    let opens_at = shards.shard(key.hash).and_then(|shard| pacer.opens_at(shard, now));
-    opens_at.filter(|at| *at > now).map_or(Goes::Now, Goes::At)
+    shards.shard(key.hash).and_then(|shard| pacer.opens_at(shard, now)).map_or(Goes::Now, Goes::At)
 }
 
 #[cfg(test)]

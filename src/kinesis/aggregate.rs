@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::budget::Permit;
 use crate::config::{Compression, Format};
 use crate::event::{Further, LaneId, Span, join_span};
-use crate::kinesis::compress::{Compressor, bound, largest_input};
+use crate::kinesis::compress::{Compressor, bound};
 use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC};
 use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::record::{KinesisRecord, Payload, memory};
@@ -51,6 +51,12 @@ pub struct Packing {
     pub max_age: Duration,
     /// What every event ends with: a newline makes what Firehose writes to S3 one event a line.
     pub delimiter: Arc<[u8]>,
+}
+
+impl Packing {
+    fn is_compressed_whole(&self) -> bool {
+        self.format == Format::Lines && self.compression != Compression::None
+    }
 }
 
 /// One event as it is added.
@@ -138,10 +144,9 @@ impl Open {
         data + self.key.partition_key.len()
     }
 
-    /// The size at which it may not grow any more, of which this many bytes may be sent.
+    /// The size up to which it may grow, if so many bytes may be sent of it.
     fn room(&self, limit: usize, packing: &Packing, ratio: f64) -> usize {
-        let limit = limit.min(packing.max);
-        if packing.format != Format::Lines || packing.compression == Compression::None {
+        if !packing.is_compressed_whole() {
             return limit;
         }
         let key = self.key.partition_key.len();
@@ -152,7 +157,14 @@ impl Open {
             reason = "sizes are small"
         )]
         let expected = (limit.saturating_sub(key) as f64 * ratio) as usize;
-        expected.min(largest_input(packing.compression, packing.max.saturating_sub(key))) + key
+        expected + key
+    }
+
+    /// Whether a record of this size, before it is compressed as a whole, can be sent whatever comes of that.
+    fn fits(&self, size: usize, packing: &Packing) -> bool {
+        let key = self.key.partition_key.len();
+        let sent = if packing.is_compressed_whole() { bound(packing.compression, size - key) + key } else { size };
+        sent <= packing.max
     }
 
     fn cost(&self, record: &UserRecord<'_>, packing: &Packing) -> usize {
@@ -239,9 +251,10 @@ impl Aggregator {
     pub fn is_full(&self, lane: Option<LaneId>, record: &UserRecord<'_>, limit: usize) -> bool {
         let packing = &self.packing;
         self.open.get(&lane).is_some_and(|open| {
-            packing.format == Format::Single
-                || open.count >= packing.max_records
-                || open.size() + open.cost(record, packing) > open.room(limit, packing, self.ratio)
+            packing.format == Format::Single || open.count >= packing.max_records || {
+                let size = open.size() + open.cost(record, packing);
+                size > open.room(limit, packing, self.ratio) || !open.fits(size, packing)
+            }
         })
     }
 
@@ -255,10 +268,7 @@ impl Aggregator {
         });
         let compressor = self.compressor.as_mut().filter(|_| packing.format == Format::Kpl);
         open.add(record, &packing.delimiter, compressor);
-        debug_assert!(
-            open.size() <= open.room(packing.max, packing, f64::MAX),
-            "events are cut to what a record can hold"
-        );
+        debug_assert!(open.fits(open.size(), packing), "events are cut to what a record can hold");
     }
 
     /// Closes what is open in a lane.

@@ -157,11 +157,6 @@ impl Aws {
     pub fn sdk(&self) -> &Client {
         &self.client
     }
-
-    /// The stream's record limit in bytes, if the role may ask for it. The service allows 20 such calls a second to an account.
-    pub async fn record_limit(&self, stream: &str) -> Result<Option<usize>, RequestError> {
-        Ok(Some(self.stream_info(stream).await?.record_limit))
-    }
 }
 
 /// Whether this names a stream by its ARN. A name has no colon.

@@ -189,8 +189,7 @@ impl Collector {
         let before = self.queues.range(..=self.last);
         let mut turns: VecDeque<Option<ShardIndex>> = after.chain(before).map(|(shard, _)| *shard).collect();
         while let Some(shard) = turns.pop_front() {
-            let opens_at = shard.and_then(|shard| pacer.opens_at(shard, now));
-            if opens_at.is_some_and(|at| at > now) {
+            if shard.is_some_and(|shard| pacer.opens_at(shard, now).is_some()) {
                 continue;
             }
             let Some(size) = self.next_size(shard) else {

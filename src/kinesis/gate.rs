@@ -30,12 +30,12 @@ pub struct Blocked {
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     closed: Option<Closed>,
+    /// What the stream is has not been asked yet.
+    is_unknown: bool,
     /// What the stream is stands in the way, whatever it would answer.
     refused: Option<Blocked>,
 }
 
-/// What the stream is has not been asked yet.
-pub(super) const NOT_ASKED: &str = "NotAsked";
 /// The stream ignores keys, and aggregates would vanish at its consumers.
 pub(super) const AUTO_DISTRIBUTION: &str = "AutoDistribution";
 
@@ -48,31 +48,40 @@ struct Closed {
     blocked: Option<Blocked>,
 }
 
+fn blocked(code: &str) -> Blocked {
+    Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: clock::now() }
+}
+
 impl Gate {
     pub(super) fn lets_through(&self, now: Instant, in_flight: usize, max_in_flight: usize) -> bool {
         match &self.closed {
-            _ if self.refused.is_some() => false,
+            _ if self.is_refused() => false,
             None => in_flight < max_in_flight,
             Some(closed) => closed.until <= now && in_flight == 0,
         }
     }
 
     pub(super) fn opens_at(&self) -> Option<Instant> {
-        self.closed.as_ref().filter(|_| self.refused.is_none()).map(|closed| closed.until)
+        self.closed.as_ref().filter(|_| !self.is_refused()).map(|closed| closed.until)
     }
 
-    /// Nothing goes through for this reason, or for none of this kind. Answers the reason before.
-    pub(super) fn refuse(&mut self, code: Option<&'static str>) -> Option<&'static str> {
-        let known = [NOT_ASKED, AUTO_DISTRIBUTION];
-        let before = self.refused.take().and_then(|b| known.into_iter().find(|code| *code == b.code));
-        self.refused =
-            code.map(|code| Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: clock::now() });
-        before
+    fn is_refused(&self) -> bool {
+        self.is_unknown || self.refused.is_some()
+    }
+
+    /// Whether nothing goes through before it is known what the stream is.
+    pub(super) fn wait_for_facts(&mut self, waits: bool) {
+        self.is_unknown = waits;
+    }
+
+    /// Nothing goes through because of what the stream is, or no longer. Answers what was in the way before.
+    pub(super) fn refuse(&mut self, code: Option<&'static str>) -> Option<Blocked> {
+        let refused = code.map(blocked);
+        std::mem::replace(&mut self.refused, refused)
     }
 
     pub(super) fn blocked(&self) -> Option<&Blocked> {
-        let refused = self.refused.as_ref().filter(|b| b.code != NOT_ASKED);
-        refused.or_else(|| self.closed.as_ref().and_then(|closed| closed.blocked.as_ref()))
+        self.refused.as_ref().or_else(|| self.closed.as_ref().and_then(|closed| closed.blocked.as_ref()))
     }
 
     /// Something was delivered. Answers what had been in the way.
@@ -92,8 +101,7 @@ impl Gate {
         if let Some(closed) = &mut self.closed
             && closed.blocked.as_ref().is_none_or(|b| b.code != code)
         {
-            closed.blocked =
-                Some(Blocked { code: code.to_owned(), way_out: verdict::way_out(code), since: clock::now() });
+            closed.blocked = Some(blocked(code));
         }
         until
     }

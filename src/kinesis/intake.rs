@@ -5,9 +5,9 @@ use tokio::time::Instant;
 
 use super::aggregate::{Goes, MAX_KEY_BYTES, UserRecord, max_event};
 use super::client::PutRecords;
+use super::pace::SHARD_BYTES_PER_SECOND;
 use super::place::{EventKeys, Place};
 use super::record::KinesisRecord;
-use super::shards::SHARD_BYTES_PER_SECOND;
 use super::{DEAD_LETTER_RETRY, Sender, Spare, goes};
 use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
@@ -115,8 +115,7 @@ impl<P: PutRecords> Sender<P> {
                 further,
                 read_at: batch.read_at,
             };
-            let closed = self.add(&record, &keys, place, now);
-            if let Some(closed) = closed {
+            if let Some(closed) = self.add(&record, &keys, place, now) {
                 self.collector.push(closed, &self.placement.shards);
             }
         }

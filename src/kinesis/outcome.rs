@@ -68,7 +68,7 @@ impl<P: PutRecords> Sender<P> {
                 EntryResult::Stored { shard } => {
                     if let Some(shard) = self.placement.shards.index(&shard) {
                         self.map_is_stale |= self.placement.shards.seen(record.hash, shard);
-                        self.pacer.stored(shard, record.size, flight.started, now);
+                        self.pacer.stored(shard, now);
                     }
                     self.deliver(&record, now);
                 }
@@ -149,7 +149,7 @@ impl<P: PutRecords> Sender<P> {
         self.delivered = true;
         if let Some(was) = self.gate.open() {
             tracing::info!(code = was.code, "delivery goes on");
-            self.metrics.blocked.with_label_values(&[&was.code]).set(0);
+            self.show_blocked(Some(&was.code), None);
         }
         let (m, stream) = (&self.metrics, &[&*self.config.stream]);
         m.user_records.with_label_values(stream).inc_by(u64::from(record.user_records));
@@ -191,21 +191,32 @@ impl<P: PutRecords> Sender<P> {
     }
 
     fn hold(&mut self, code: &str, message: &str, started: Instant, now: Instant) -> Instant {
-        if self.gate.blocked().is_none_or(|b| b.code != code) {
-            let way_out = verdict::way_out(code);
-            tracing::error!(
-                code,
-                // A field that is called message would take the place of the message.
-                said = message,
-                stream = &*self.config.stream,
-                "delivery is blocked and nothing is dropped: {way_out}"
-            );
+        let before = self.gate.blocked().map(|blocked| blocked.code.clone());
+        if before.as_deref() != Some(code) {
+            self.say_blocked(code, message);
         }
-        if let Some(was) = self.gate.blocked() {
-            self.metrics.blocked.with_label_values(&[&was.code]).set(0);
-        }
-        self.metrics.blocked.with_label_values(&[code]).set(1);
+        self.show_blocked(before.as_deref(), Some(code));
         self.gate.hold(code, started, now, &mut self.rng)
+    }
+
+    pub(super) fn say_blocked(&self, code: &str, message: &str) {
+        let way_out = verdict::way_out(code);
+        tracing::error!(
+            code,
+            // A field that is called message would take the place of the message.
+            said = message,
+            stream = &*self.config.stream,
+            "delivery is blocked and nothing is dropped: {way_out}"
+        );
+    }
+
+    /// What is in the way now in place of what was, on the gauge.
+    pub(super) fn show_blocked(&self, before: Option<&str>, now: Option<&str>) {
+        for (code, value) in [(before, 0), (now, 1)] {
+            if let Some(code) = code {
+                self.metrics.blocked.with_label_values(&[code]).set(value);
+            }
+        }
     }
 
     /// A record that the service does not take by itself. Before anything was ever delivered the fault may as well lie with the stream or the

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes that a shard takes in a second, in every mode of a stream.
-const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
+pub const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
 /// Records that a shard takes in a second.
 const SHARD_RECORDS_PER_SECOND: f64 = 1_000.0;
 /// The least share: 1 KiB/s, what a fleet of a thousand leaves to each.
@@ -128,10 +128,9 @@ impl Shard {
     fn observe(&mut self, stored: bool) -> bool {
         let refused = if stored { 0.0 } else { 1.0 };
         self.refused += (refused - self.refused) / REFUSED_RECORDS;
-        let begins = NOISE.contains(&self.refused);
-        let goes_on = begins || (NOISE_END..NOISE.end).contains(&self.refused);
+        let goes_on = (NOISE_END..NOISE.end).contains(&self.refused);
         let Some((share, count)) = self.noise.filter(|_| goes_on) else {
-            self.noise = begins.then_some((self.share, 0));
+            self.noise = NOISE.contains(&self.refused).then_some((self.share, 0));
             return false;
         };
         self.noise = Some((share, count + u32::from(stored)));
@@ -271,8 +270,8 @@ impl Pacer {
         shard.used = now;
     }
 
-    /// It was stored. `sent_at`: when its request went out.
-    pub fn stored(&mut self, shard: ShardIndex, _size: usize, _sent_at: Instant, now: Instant) {
+    /// A record was stored.
+    pub fn stored(&mut self, shard: ShardIndex, now: Instant) {
         let has_limits = self.has_limits;
         let shard = self.shard(shard, now);
         shard.observe(true);
@@ -283,7 +282,8 @@ impl Pacer {
         }
     }
 
-    /// It was throttled. Answers when this same record may go again: after the debt of this attempt, and up to as long again, at random.
+    /// A record was throttled whose request went out at `sent_at`. Answers when this same record may go again: after the debt of this attempt,
+    /// and up to as long again, at random.
     pub fn throttled(&mut self, shard: ShardIndex, size: usize, sent_at: Instant, now: Instant) -> Instant {
         let jitter = self.rng.f64();
         let index = shard;
@@ -356,7 +356,7 @@ mod tests {
             if refuses((sent_at - start).as_secs_f64(), size) {
                 now = pacer.throttled(SHARD, size, sent_at, now).max(now);
             } else {
-                pacer.stored(SHARD, size, sent_at, now);
+                pacer.stored(SHARD, now);
                 stored += size;
             }
         }
@@ -385,7 +385,7 @@ mod tests {
             if rng.u8(..5) == 0 {
                 now = pacer.throttled(SHARD, size, sent_at, now).max(now);
             } else {
-                pacer.stored(SHARD, size, sent_at, now);
+                pacer.stored(SHARD, now);
                 stored += size;
             }
         }
@@ -483,7 +483,7 @@ mod tests {
             let size = pacer.record_size(SHARD, TARGET);
             pacer.sent(SHARD, size, now);
             now += seconds(0.02);
-            pacer.stored(SHARD, size, now, now);
+            pacer.stored(SHARD, now);
             assert!(now < start + seconds(3600.0), "from {low} to {} in an hour", pacer.rate(SHARD));
         }
         clone.sent(SHARD, TARGET, start + FORGOTTEN + seconds(60.0));
@@ -527,7 +527,7 @@ mod tests {
                 pacer.sent(SHARD, *size, now);
                 due = due.max((now - start).as_secs_f64()) + cost(*size);
                 now += seconds(round_trip);
-                pacer.stored(SHARD, *size, now, now);
+                pacer.stored(SHARD, now);
             }
             prop_assert!(pacer.rate(SHARD) >= SHARD_BYTES_PER_SECOND);
         }
@@ -545,7 +545,7 @@ mod tests {
                 let answered = now + seconds(0.02);
                 let longest = seconds(cost(size) / LEAST_SHARE + LEAST_JITTER_SECONDS + 1e-3);
                 match answer % 3 {
-                    0 => pacer.stored(SHARD, size, now, answered),
+                    0 => pacer.stored(SHARD, answered),
                     1 => {
                         let again = pacer.throttled(SHARD, size, now, answered);
                         prop_assert!(again >= answered && again <= answered + 2 * longest);

@@ -10,8 +10,6 @@ use crate::kinesis::pace::ShardIndex;
 /// Without a map the hash space is divided into so many ranges: fine enough that a stream of up to as many shards is spread evenly, coarse
 /// enough that an aggregate finds company.
 pub const FIXED_RANGES: u32 = 128;
-/// What the service gives a shard, in both modes of streams.
-pub const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
 /// Shard ids that are kept: a stream has at most 20,000 shards where an account was granted that, and a server that answers with ever new
 /// ones must not fill the memory.
 const MAX_SHARD_IDS: usize = 20_000;

@@ -81,18 +81,8 @@ fn on_code(code: &str) -> Option<Verdict> {
         | "KMSNotFoundException"
         | "KMSOptInRequired"
         | "DryRunOperationException"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "RequestExpired"
-        | "SignatureDoesNotMatch"
-        | "UnrecognizedClientException"
         | "UnknownOperationException" => Verdict::Hold,
+        code if on_credentials(code) => Verdict::Hold,
         "InvalidArgumentException"
         | "SerializationException"
         | "ValidationException"
@@ -142,14 +132,7 @@ pub fn way_out(code: &str) -> &'static str {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "the credentials have expired, or this machine's clock is wrong: renew them, or set the clock"
         }
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" => {
+        code if on_credentials(code) => {
             "the service does not accept the credentials: check the access key, the secret, the region and this machine's clock"
         }
         "InvalidArgumentException" | "SerializationException" | "ValidationException" | "ValidationError" => {
