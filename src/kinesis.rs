@@ -54,6 +54,9 @@ pub const MAX_REQUEST_RECORDS: usize = 500;
 /// Bytes in a request that several records share. The service takes 10 MiB; a tenth of that already drowns the cost of the request itself, and
 /// what is in a request that fails has to be sent again.
 const REQUEST_BYTES: usize = 1 << 20;
+/// Requests under way beside which another one goes whatever its size. Further ones have to be full: over a slow network they are what keeps the
+/// line busy, over a quick one they would only cut the same records into more requests.
+const EAGER_REQUESTS: usize = 4;
 /// How long a batch waits whose refused lines cannot be written to the dead-letter file.
 const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
 /// How many partition keys are shown, of those that carry the most.
@@ -274,10 +277,15 @@ impl<P: PutRecords> Sender<P> {
         for record in due {
             self.collector.push(record, &self.placement.shards);
         }
-        while self.gate.lets_through(now, self.landings.len(), self.config.max_in_flight) {
+        while self.gate.lets_through(now, self.landings.len(), self.config.max_in_flight)
+            && (self.landings.len() < EAGER_REQUESTS || self.collector.fills_request(now, &self.pacer))
+        {
             let shards = &self.placement.shards;
             let Some(records) = self.collector.next_request(now, &mut self.pacer, shards) else { break };
             self.send(records, now);
+        }
+        if self.config.partition_key == PartitionKey::Random {
+            self.pacer.choose(self.placement.shards.open(), now);
         }
         if self.status_due <= now {
             self.status_due = now + STATUS_INTERVAL;
@@ -417,7 +425,7 @@ mod tests {
 
     impl PutRecords for Takes {
         fn put_records(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer>>> {
-            let stored = |_: &bytes::Bytes| EntryResult::Stored { shard: "shardId-000000000000".to_owned() };
+            let stored = |_: &client::Entry| EntryResult::Stored { shard: "shardId-000000000000".to_owned() };
             Box::pin(async move {
                 sleep(Duration::from_millis(10)).await;
                 Ok(request.entries.iter().map(stored).collect())

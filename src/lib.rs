@@ -28,3 +28,4 @@ pub mod parse;
 pub mod route;
 pub mod signal;
 pub mod source;
+pub mod spool;

@@ -14,7 +14,7 @@ use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamMode, StreamModeD
 use bytes::Bytes;
 use harness::{STREAM, Stand};
 use kinetail::config::{Config, Layers};
-use kinetail::kinesis::client::{Aws, DescribeStream, EntryResult, PutRecords, Request};
+use kinetail::kinesis::client::{Aws, DescribeStream, Entry, EntryResult, PutRecords, Request};
 use kinetail::kinesis::hash::{hash_key, hash_key_text};
 use kinetail::kinesis::verdict::Origin;
 
@@ -35,7 +35,7 @@ fn client(stand: &Stand) -> Aws {
 }
 
 async fn put(aws: &Aws, stream: &str) -> Vec<EntryResult> {
-    let entry = Bytes::from_static(br#"{"Data":"eA==","PartitionKey":"key"}"#);
+    let entry = Entry { data: Bytes::from_static(b"x"), partition_key: "key".into(), hash_key: None };
     aws.put_records(Request { stream: stream.into(), entries: vec![entry.clone(), entry] }).await.unwrap()
 }
 

@@ -167,7 +167,7 @@ fn the_rest_has_the_documented_defaults() {
     assert_eq!((kinesis.delimiter.as_str(), kinesis.compression), ("\n", Compression::None));
     assert_eq!((&kinesis.explicit_hash_key, kinesis.max_streams, kinesis.hot_key_share), (&None, 16, 0.5));
     assert_eq!((kinesis.aggregate.max_bytes, kinesis.aggregate.max_records), (None, 0));
-    assert_eq!(kinesis.max_in_flight_requests, 4);
+    assert_eq!(kinesis.max_in_flight_requests, 8);
     assert_eq!(kinesis.request_timeout, Duration::from_secs(10));
     assert_eq!(kinesis.aggregate.target_bytes, 51_200);
     assert_eq!(kinesis.aggregate.max_age, Duration::from_millis(100));
@@ -570,9 +570,9 @@ fn what_is_wrong_with_kinesis() {
         ("stream: s, endpoint: \"http://\"", format!("2: kinesis.endpoint: \"http://\" is not an endpoint: it is not a URL (empty string); {url}")),
         ("stream: s, endpoint: \"https://h:99999\"", format!("2: kinesis.endpoint: \"https://h:99999\" is not an endpoint: its port is not a number up to 65535; {url}")),
         ("stream: s, ca_file: ./ca.pem", "2: kinesis.ca_file: \"./ca.pem\" is a relative path, which means another place wherever kinetail is started; write it from the root, such as \"/ca.pem\"".into()),
-        ("stream: s, max_in_flight_requests: 65", "2: kinesis.max_in_flight_requests: 65 is too large; allowed: a whole number from 1 to 64, such as 4".into()),
-        ("stream: s, max_in_flight_requests: -1", "2: kinesis.max_in_flight_requests: -1 is not a whole number; allowed: a whole number from 1 to 64, such as 4".into()),
-        ("stream: s, max_in_flight_requests: four", "2: kinesis.max_in_flight_requests: \"four\" is text; allowed: a whole number from 1 to 64, such as 4".into()),
+        ("stream: s, max_in_flight_requests: 65", "2: kinesis.max_in_flight_requests: 65 is too large; allowed: a whole number from 1 to 64, such as 8".into()),
+        ("stream: s, max_in_flight_requests: -1", "2: kinesis.max_in_flight_requests: -1 is not a whole number; allowed: a whole number from 1 to 64, such as 8".into()),
+        ("stream: s, max_in_flight_requests: four", "2: kinesis.max_in_flight_requests: \"four\" is text; allowed: a whole number from 1 to 64, such as 8".into()),
         ("stream: s, request_timeout: 1h", "2: kinesis.request_timeout: \"1h\" is too large; allowed: a time from 100ms to 5m, such as 10s".into()),
         ("stream: s, aggregate: { target_bytes: 11MiB }", "2: kinesis.aggregate.target_bytes: \"11MiB\" is too large; allowed: a size from 1KiB to 10MiB, such as 50KiB".into()),
         ("stream: s, aggregate: { target_bytes: 9MiB }", "2: kinesis.aggregate.target_bytes: 9MiB is more than memory_limit, 8MiB; lower it, or raise memory_limit".into()),

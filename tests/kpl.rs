@@ -70,7 +70,7 @@ fn small() -> Vec<Vector> {
 fn seal(encoder: Encoder) -> Vec<u8> {
     let open = encoder.finish();
     let digest = md5::digest(open.protobuf());
-    open.seal(digest).bytes().to_vec()
+    open.seal(digest).to_vec()
 }
 
 /// The range of the one of `count` equal shards that owns a hash key.
@@ -277,7 +277,7 @@ fn check(plan: &Plan, events: &[In], records: &[KinesisRecord]) {
         let data = record.data();
         assert_eq!(record.size, data.len() + record.partition_key.len(), "the size that Kinesis counts");
         assert!(record.size <= packing.max && record.partition_key.chars().count() <= 256);
-        let got = consume(packing.format, record, &data);
+        let got = consume(packing.format, record, data);
         assert_eq!(got.len(), record.user_records as usize);
         assert!(packing.format != Format::Single || got.len() == 1);
         let bytes: u64 = record.spans.iter().map(|s| s.end - s.start).sum();

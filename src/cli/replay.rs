@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, answer, complain, runtime};
@@ -19,8 +18,7 @@ use crate::config::Config;
 use crate::deadletter::taken::{Line, Taken, Taker};
 use crate::deadletter::{self, DeadLetter, DeadLetters, FILE_NAME, Letter, taken};
 use crate::kinesis::MAX_REQUEST_RECORDS;
-use crate::kinesis::client::{self, Aws, EntryResult, PutRecords, Request, RequestError};
-use crate::kinesis::record::entry;
+use crate::kinesis::client::{self, Aws, Entry, EntryResult, PutRecords, Request, RequestError};
 use crate::kinesis::verdict::{self, Origin, Verdict};
 
 /// Bytes of the file that are sent between two notes of what is done; a request never has more, except of one event that is longer.
@@ -184,9 +182,7 @@ async fn send_all(config: &Config, stream: Option<&str>, summary: &mut Summary) 
 struct Item {
     /// As it stands in the file.
     line: Vec<u8>,
-    partition_key: String,
-    data: Vec<u8>,
-    entry: Bytes,
+    entry: Entry,
 }
 
 impl Item {
@@ -195,9 +191,8 @@ impl Item {
         if data.last().is_some_and(|byte| *byte != b'\n') {
             data.push(b'\n');
         }
-        let partition_key = letter.partition_key;
-        let entry = entry(&data, &partition_key, None);
-        Self { line, partition_key, data, entry }
+        let entry = Entry { data: data.into(), partition_key: letter.partition_key.into(), hash_key: None };
+        Self { line, entry }
     }
 }
 
@@ -353,9 +348,9 @@ impl<P: PutRecords> Replay<'_, P> {
         let time = unix_seconds();
         let letters = chunk.refused.iter().map(|refused| {
             let Refused { stream, item, code, message } = refused;
-            let (reason, partition_key) = (&**code, &*item.partition_key);
+            let (reason, partition_key) = (&**code, &*item.entry.partition_key);
             let letter = DeadLetter { time, reason, message, stream, partition_key, data: None, data_base64: None };
-            (letter, &*item.data)
+            (letter, &*item.entry.data)
         });
         if !chunk.refused.is_empty() {
             self.dead_letters.write(letters)?;

@@ -80,8 +80,8 @@ pub(super) const READY_MAX_AGE: Range<Time> = Range { min: secs(1), default: sec
 /// From the signal to the exit. The default leaves five of the 30 seconds that Kubernetes and ECS grant before they kill.
 pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(25), max: secs(3600) };
 
-/// Requests under way. Four full ones of the default aggregates keep several shards busy over any usual round trip.
-pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 4, max: 64 };
+/// Requests under way. Eight full ones of the default aggregates keep several shards busy over any usual round trip.
+pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 8, max: 64 };
 
 /// Streams. Each has a sender with requests of its own; the default is as many teams as share a node's logs, and more than the largest come from a
 /// field that is no team.

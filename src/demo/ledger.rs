@@ -261,7 +261,7 @@ mod tests {
         encoder.add(Keys { partition_key: "k", explicit_hash_key: None }, &[b"x", b"\n"]);
         let aggregate = encoder.finish();
         let digest = md5::digest(aggregate.protobuf());
-        let record = Record { data: aggregate.seal(digest).bytes().to_vec(), key_bytes: 1 };
+        let record = Record { data: aggregate.seal(digest).to_vec(), key_bytes: 1 };
         let hash = crate::kinesis::hash::hash_key("k");
         ledger.receive(&record, 0..=hash - 1, now, |_, _| {});
         assert_eq!((ledger.totals.received, ledger.totals.discarded), (0, 1));

@@ -10,7 +10,7 @@ use crate::budget::Permit;
 use crate::config::{Compression, Format};
 use crate::event::{Further, LaneId, Span, join_span};
 use crate::kinesis::compress::{Compressor, bound};
-use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC};
+use crate::kinesis::encode::{DIGEST_BYTES, Encoder, Keys, MAGIC, trim};
 use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::record::{KinesisRecord, Payload, memory};
 
@@ -280,7 +280,7 @@ impl Aggregator {
         let partition_key = open.key.partition_key;
         let payload = match open.body {
             Body::Kpl(encoder) => Payload::Undigested(encoder.finish()),
-            Body::Lines(data) => Payload::Data(self.compressed(data)),
+            Body::Lines(data) => Payload::Data(self.compressed(data).into()),
         };
         let size = payload.len() + partition_key.len();
         let mut permit = self.pool.split(memory(size));
@@ -301,14 +301,17 @@ impl Aggregator {
         })
     }
 
-    fn compressed(&mut self, data: Vec<u8>) -> Vec<u8> {
-        let Some(compressor) = &mut self.compressor else { return data };
+    fn compressed(&mut self, mut data: Vec<u8>) -> Vec<u8> {
+        let Some(compressor) = &mut self.compressor else {
+            trim(&mut data, 0);
+            return data;
+        };
         let mut out = Vec::new();
         compressor.compress(&data, &mut out);
         #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
         let ratio = data.len() as f64 / out.len().max(1) as f64;
         self.ratio += (ratio - self.ratio) * RATIO_WEIGHT;
-        out.shrink_to_fit();
+        trim(&mut out, 0);
         out
     }
 

@@ -1,7 +1,7 @@
 //! The seam to AWS: one trait, and the one that speaks to the service through the SDK.
 //!
-//! A record's JSON is made once, when it is packed. The SDK is given the request's body as those pieces in a row, with the hash that the
-//! signature needs, so that it copies no payload: its own serializer would encode, grow and copy each of them on every attempt.
+//! The SDK is given a body that makes the request's JSON while it is sent, with the hash that the signature needs, so that no payload is in
+//! memory twice: its own serializer would encode, grow and copy each of them on every attempt.
 
 mod body;
 mod credentials;
@@ -38,13 +38,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a body goes into a message that is no answer of the service, in bytes.
 const SHOWN_BODY_BYTES: usize = 200;
 
-/// One `PutRecords` request: elements of `Records`, as JSON.
+/// One `PutRecords` request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The stream's name, or its ARN: a stream of another account has to be named by it.
     pub stream: Arc<str>,
     /// The records.
-    pub entries: Vec<Bytes>,
+    pub entries: Vec<Entry>,
+}
+
+/// An element of `Records`.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The record's data.
+    pub data: Bytes,
+    /// Its partition key.
+    pub partition_key: Arc<str>,
+    /// Its explicit hash key, if it has one.
+    pub hash_key: Option<u128>,
 }
 
 /// What became of one record.
@@ -190,11 +201,12 @@ fn http_client(config: &KinesisConfig) -> Result<SharedHttpClient, Error> {
 
 impl PutRecords for Aws {
     fn put_records(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer>>> {
+        let request = Arc::new(request);
         // The endpoint's name can depend on the account in the ARN.
         let stream = &*request.stream;
         let operation = self.client.put_records();
         let operation = if is_arn(stream) { operation.stream_arn(stream) } else { operation.stream_name(stream) };
-        let operation = operation.customize().interceptor(PreparedBody(body::pieces(&request)));
+        let operation = operation.customize().interceptor(PreparedBody(Arc::clone(&request)));
         let keeper = self.keeper.clone();
         Box::pin(async move {
             match operation.send().await {

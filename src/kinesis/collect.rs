@@ -236,6 +236,24 @@ impl Collector {
         lane.queue.pop_front()
     }
 
+    /// Whether what could go out now fills most of a request.
+    pub fn fills_request(&self, now: Instant, pacer: &Pacer) -> bool {
+        let takes = |shard: &Option<ShardIndex>| shard.is_none_or(|shard| pacer.opens_at(shard, now).is_none());
+        let open = self.queues.iter().filter(|(shard, _)| takes(shard)).map(|(_, queue)| queue);
+        let records = open.flat_map(|queue| {
+            let lanes = queue.ready.iter().filter_map(|id| self.lanes.get(id)?.queue.front());
+            queue.again.iter().chain(lanes).chain(&queue.unordered)
+        });
+        let (mut count, mut bytes) = (0, 0);
+        for record in records {
+            (count, bytes) = (count + 1, bytes + record.size);
+            if count >= self.limits.records || bytes >= self.limits.bytes / 4 * 3 {
+                return true;
+            }
+        }
+        !self.halves.is_empty()
+    }
+
     /// When something that waits here could go out: a refused record, or one of a shard that takes nothing yet.
     pub fn next_due(&self, now: Instant, pacer: &Pacer) -> Option<Instant> {
         let refused = self.refused.first_key_value().map(|((at, _), _)| *at);
@@ -316,8 +334,8 @@ mod tests {
 
     fn data(request: &[KinesisRecord]) -> Vec<String> {
         let text = |r: &KinesisRecord| match &r.payload {
-            crate::kinesis::record::Payload::Data(data) => String::from_utf8(data.clone()).unwrap(),
-            _ => unreachable!(),
+            crate::kinesis::record::Payload::Data(data) => String::from_utf8(data.to_vec()).unwrap(),
+            crate::kinesis::record::Payload::Undigested(_) => unreachable!(),
         };
         request.iter().map(text).collect()
     }

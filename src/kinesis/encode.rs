@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 /// What every aggregate begins with.
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 /// The MD5 of the protobuf that every aggregate ends with.
@@ -150,6 +152,7 @@ impl Encoder {
         self.buf[start..tables].copy_from_slice(&MAGIC);
         self.buf[tables..keys_end].copy_from_slice(&self.partition_keys.wire);
         self.buf[keys_end..end].copy_from_slice(&self.explicit_hash_keys.wire);
+        trim(&mut self.buf, DIGEST_BYTES);
         Undigested { buf: self.buf, start }
     }
 
@@ -176,24 +179,18 @@ impl Undigested {
         self.buf.len() - self.start + DIGEST_BYTES
     }
 
-    /// Appends the digest.
-    pub fn seal(mut self, digest: [u8; DIGEST_BYTES]) -> Sealed {
+    /// Appends the digest: the finished aggregate.
+    pub fn seal(mut self, digest: [u8; DIGEST_BYTES]) -> Bytes {
         self.buf.extend_from_slice(&digest);
-        Sealed { buf: self.buf, start: self.start }
+        Bytes::from(self.buf).slice(self.start..)
     }
 }
 
-/// A finished aggregate.
-#[derive(Debug)]
-pub struct Sealed {
-    buf: Vec<u8>,
-    start: usize,
-}
-
-impl Sealed {
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.buf[self.start..]
+/// Gives back what a payload does not use but for this much: it may wait for long, and one that grew has room for twice its size.
+pub fn trim(payload: &mut Vec<u8>, spare: usize) {
+    let needed = payload.len() + spare;
+    if payload.capacity() > needed + needed / 8 {
+        payload.shrink_to(needed);
     }
 }
 
@@ -276,8 +273,8 @@ mod tests {
             prop_assert_eq!(closed.protobuf(), prost::Message::encode_to_vec(&message));
             let digest = md5::digest(closed.protobuf());
             let sealed = closed.seal(digest);
-            prop_assert_eq!(sealed.bytes().len(), size);
-            prop_assert!(sealed.bytes().starts_with(&MAGIC) && sealed.bytes().ends_with(&digest));
+            prop_assert_eq!(sealed.len(), size);
+            prop_assert!(sealed.starts_with(&MAGIC) && sealed.ends_with(&digest));
         }
     }
 

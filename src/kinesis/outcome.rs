@@ -250,9 +250,9 @@ impl<P: PutRecords> Sender<P> {
     fn write_dead(&self, record: &KinesisRecord, reason: &str, message: &str) -> Result<(), crate::deadletter::Error> {
         let (time, stream, partition_key) = (unix_seconds(), &*self.config.stream, &*record.partition_key);
         let data = record.data();
-        let events: Vec<&[u8]> = match deaggregate(&data, 0..=u128::MAX) {
+        let events: Vec<&[u8]> = match deaggregate(data, 0..=u128::MAX) {
             Deaggregated::Records(records) => records.iter().map(|r| r.data).collect(),
-            Deaggregated::Raw(_) | Deaggregated::Lost { .. } => vec![&data],
+            Deaggregated::Raw(_) | Deaggregated::Lost { .. } => vec![data],
         };
         // As they were before: what is sent again later is not compressed.
         let kind = self.config.packing.compression;

@@ -4,17 +4,21 @@
 //! A shard is shared by senders that do not know of each other. Each has a *share* of it, at first all of it. A record costs the time that a
 //! whole shard needs to take it; the share pays for it, in arrears, so that a record of any size may go as soon as nothing is owed.
 
+mod chosen;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use chosen::Chosen;
 
 /// Bytes that a shard takes in a second, in every mode of a stream.
 pub const SHARD_BYTES_PER_SECOND: f64 = 1_048_576.0;
 /// Records that a shard takes in a second.
 const SHARD_RECORDS_PER_SECOND: f64 = 1_000.0;
 /// The least share: 1 KiB/s, what a fleet of a thousand leaves to each.
-const LEAST_SHARE: f64 = 1.0 / 1024.0;
+const LEAST_SHARE: f64 = 1.0 / 4096.0;
 /// No record is waited for longer than this, whatever it costs: one that was made large before its shard was crowded must not stand for an
 /// hour in front of all others of its lane.
 const MOST_WAIT_SECONDS: f64 = 60.0;
@@ -58,16 +62,16 @@ const RESERVE_SECONDS: f64 = 0.25;
 /// 4 GiB/s, which is no limit.
 const MOST_SHARE: f64 = 4096.0;
 /// Refusals that stay between these parts of all records ...
-const NOISE: std::ops::Range<f64> = 0.08..0.5;
+const NOISE: std::ops::Range<f64> = 0.10..0.5;
 /// (a little below, once they have been there) ...
-const NOISE_END: f64 = 0.05;
-/// ... while the share comes down by this factor ...
-const NOISE_DECREASE: f64 = 16.0;
+const NOISE_END: f64 = 0.07;
+/// ... while what is used of the shard comes down by this factor (a share that nobody uses may come down for any reason) ...
+const NOISE_DECREASE: f64 = 32.0;
 /// ... and so many records are stored have nothing to do with the share. In a fleet that comes down together, refusals would have become rare
 /// long before: from one in two to one in twenty, the shares halve.
 const NOISE_STORED: u32 = 100;
 /// Records over which refusals are averaged.
-const REFUSED_RECORDS: f64 = 40.0;
+const REFUSED_RECORDS: f64 = 80.0;
 /// A shard to which nothing was sent for so long is as one that was never heard of: whoever shared it then is not who shares it now.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 
@@ -103,7 +107,7 @@ struct Shard {
     used: Instant,
     /// The part of the records that was refused lately.
     refused: f64,
-    /// The share when that came into [`NOISE`], and how many records were stored since.
+    /// Since that came into [`NOISE`]: the most of the shard that was used, and how many records were stored.
     noise: Option<(f64, u32)>,
 }
 
@@ -129,12 +133,19 @@ impl Shard {
         let refused = if stored { 0.0 } else { 1.0 };
         self.refused += (refused - self.refused) / REFUSED_RECORDS;
         let goes_on = (NOISE_END..NOISE.end).contains(&self.refused);
-        let Some((share, count)) = self.noise.filter(|_| goes_on) else {
-            self.noise = NOISE.contains(&self.refused).then_some((self.share, 0));
+        let begins = NOISE.contains(&self.refused).then_some((0.0, 0));
+        let Some((most, count)) = self.noise.filter(|_| goes_on).or(begins) else {
+            self.noise = None;
             return false;
         };
-        self.noise = Some((share, count + u32::from(stored)));
-        count >= NOISE_STORED && self.share * NOISE_DECREASE <= share
+        let most = self.used_share().max(most);
+        self.noise = Some((most, count + u32::from(stored)));
+        count >= NOISE_STORED && self.share * NOISE_DECREASE <= most
+    }
+
+    /// The part of the shard that is used.
+    fn used_share(&self) -> f64 {
+        self.share * (1.0 - self.unused)
     }
 
     /// Seconds of the whole shard that a record should take.
@@ -174,7 +185,7 @@ impl Shard {
         let expected = passed * self.share / self.fill() * self.refusals();
         self.expected += expected;
         let is_over = self.decreased.is_some_and(|at| now.saturating_duration_since(at) >= RECOVERY);
-        if is_over && self.share < RECOVERED_SHARE && self.balance < 0.0 {
+        if is_over && self.expected >= 5.0 && self.share < RECOVERED_SHARE && self.balance < 0.0 {
             self.share *= (passed / RECOVERY_DOUBLING_SECONDS).min(1.0).exp2();
         }
         let growth = DECREASE * expected * (1.0 + (self.expected / PATIENCE).powi(2));
@@ -223,13 +234,16 @@ pub struct Pacer {
     has_limits: bool,
     /// And more often than not for other reasons.
     is_noisy: bool,
+    /// Those that random keys are drawn for.
+    chosen: Chosen,
     rng: fastrand::Rng,
 }
 
 impl Pacer {
     /// A pacer that has heard of no shard.
     pub fn new(seed: u64) -> Self {
-        Self { shards: BTreeMap::new(), has_limits: false, is_noisy: false, rng: fastrand::Rng::with_seed(seed) }
+        let (chosen, rng) = (Chosen::default(), fastrand::Rng::with_seed(seed));
+        Self { shards: BTreeMap::new(), has_limits: false, is_noisy: false, chosen, rng }
     }
 
     /// Whether the stream has ever refused a record for want of room.
@@ -476,6 +490,7 @@ mod tests {
             shards: pacer.shards.clone(),
             has_limits: pacer.has_limits,
             is_noisy: pacer.is_noisy,
+            chosen: Chosen::default(),
             rng: fastrand::Rng::with_seed(1),
         };
         while pacer.rate(SHARD) < 0.99 * SHARD_BYTES_PER_SECOND {
@@ -500,6 +515,7 @@ mod tests {
                     shards: pacer.shards.clone(),
                     has_limits: pacer.has_limits,
                     is_noisy: pacer.is_noisy,
+                    chosen: Chosen::default(),
                     rng: fastrand::Rng::with_seed(seed),
                 };
                 pacer.sent(SHARD, TARGET, now);

@@ -126,7 +126,9 @@ impl Placement {
 
     /// A random key in a stretch whose turn it is and whose shard takes records: all shards get the same, but for those that are throttled.
     fn random_key(&mut self, pacer: &Pacer, now: Instant) -> OuterKey {
-        let takes = |shard: Option<ShardIndex>| shard.is_none_or(|shard| pacer.opens_at(shard, now).is_none());
+        let takes = |shard: Option<ShardIndex>| {
+            shard.is_none_or(|shard| pacer.is_chosen(shard) && pacer.opens_at(shard, now).is_none())
+        };
         let (start, end) = self.next_stretch(takes);
         let mut second = None;
         for _ in 0..MAX_DRAWS {

@@ -9,16 +9,17 @@ use crate::budget::Permit;
 use crate::config::Format;
 use crate::event::{EventRef, LaneId, Span};
 use crate::kinesis::aggregate::Bill;
+use crate::kinesis::client::Entry;
 use crate::kinesis::encode::Undigested;
-use crate::kinesis::hash::{MAX_HASH_KEY_DIGITS, hash_key_text};
 use crate::kinesis::md5;
 
-/// Bytes of memory that a record takes beside its payload: this struct, its spans, the JSON around the payload.
+/// Bytes of memory that a record takes beside its payload: this struct, its spans, its keys.
 const OVERHEAD_BYTES: usize = 512;
 
-/// The memory that a payload of this length takes until it is settled: it is kept as base64, which is a third longer.
+/// The memory that a payload of this length takes until it is settled. It is kept as it was packed: the base64 of a request is made while it
+/// is sent, a piece at a time.
 pub fn memory(payload: usize) -> usize {
-    payload.div_ceil(3) * 4 + OVERHEAD_BYTES
+    payload + OVERHEAD_BYTES
 }
 
 /// What an event takes in an aggregate beside its bytes: tags, lengths, the newline.
@@ -69,18 +70,15 @@ pub enum Payload {
     /// An aggregate that lacks its digest.
     Undigested(Undigested),
     /// Finished data.
-    Data(Vec<u8>),
-    /// An element of a request's `Records`, as JSON.
-    Entry(Bytes),
+    Data(Bytes),
 }
 
 impl Payload {
-    /// The length of the data that is sent, while it is not sent yet.
+    /// The length of the data that is sent.
     pub fn len(&self) -> usize {
         match self {
             Self::Undigested(open) => open.size(),
             Self::Data(data) => data.len(),
-            Self::Entry(_) => unreachable!("a record's size is known before it is an entry"),
         }
     }
 
@@ -91,49 +89,35 @@ impl Payload {
 }
 
 impl KinesisRecord {
-    /// Its explicit hash key, if it has one.
-    fn hash_key(&self) -> Option<u128> {
-        self.explicit.then_some(self.hash)
+    /// The element of `Records`. [`finish`] has been called before.
+    pub fn entry(&self) -> Entry {
+        let hash_key = self.explicit.then_some(self.hash);
+        Entry { data: self.data().clone(), partition_key: Arc::clone(&self.partition_key), hash_key }
     }
 
-    /// The element of `Records`. [`finish`] has been called before.
-    pub fn entry(&self) -> Bytes {
+    /// The record's data. [`finish`] has been called before.
+    pub fn data(&self) -> &Bytes {
         match &self.payload {
-            Payload::Entry(entry) => entry.clone(),
-            Payload::Undigested(_) | Payload::Data(_) => unreachable!("a record is finished before it is sent"),
+            Payload::Data(data) => data,
+            Payload::Undigested(_) => unreachable!("a record is finished before it is sent"),
         }
     }
-
-    /// The record's data once more, for the dead-letter file.
-    pub fn data(&self) -> Vec<u8> {
-        let entry = self.entry();
-        let end = memchr::memchr(b'"', &entry[DATA_OPEN.len()..]).map_or(entry.len(), |at| DATA_OPEN.len() + at);
-        base64_simd::STANDARD.decode_to_vec(&entry[DATA_OPEN.len()..end]).expect("it was encoded here")
-    }
 }
-
-const DATA_OPEN: &[u8] = b"{\"Data\":\"";
-const KEY_OPEN: &[u8] = b"\",\"PartitionKey\":";
-const HASH_KEY_OPEN: &[u8] = b",\"ExplicitHashKey\":\"";
 
 /// Brings records into the form in which they are sent. Digests are computed for several aggregates at once.
 pub fn finish(records: &mut [KinesisRecord]) {
     let mut waiting: Vec<(usize, Undigested)> = Vec::with_capacity(md5::LANES);
     for (index, record) in records.iter_mut().enumerate() {
-        match std::mem::replace(&mut record.payload, Payload::Data(Vec::new())) {
+        match std::mem::replace(&mut record.payload, Payload::Data(Bytes::new())) {
             Payload::Undigested(open) => waiting.push((index, open)),
-            Payload::Data(data) => {
-                record.payload = Payload::Entry(entry(&data, &record.partition_key, record.hash_key()));
-            }
-            done @ Payload::Entry(_) => record.payload = done,
+            done @ Payload::Data(_) => record.payload = done,
         }
     }
     let mut rest = waiting.into_iter().peekable();
     while rest.peek().is_some() {
         let group: Vec<_> = rest.by_ref().take(md5::LANES).collect();
         for ((index, open), digest) in digests(group) {
-            let record = &mut records[index];
-            record.payload = Payload::Entry(entry(open.seal(digest).bytes(), &record.partition_key, record.hash_key()));
+            records[index].payload = Payload::Data(open.seal(digest));
         }
     }
 }
@@ -149,24 +133,6 @@ fn digests(group: Vec<(usize, Undigested)>) -> Vec<((usize, Undigested), [u8; 16
         }
     };
     group.into_iter().zip(digests).collect()
-}
-
-/// An element of `Records`, as JSON.
-pub fn entry(data: &[u8], partition_key: &str, hash_key: Option<u128>) -> Bytes {
-    let encoded = base64_simd::STANDARD.encoded_length(data.len());
-    let keys = KEY_OPEN.len() + partition_key.len() + 3 + HASH_KEY_OPEN.len() + MAX_HASH_KEY_DIGITS + 1;
-    let mut out = Vec::with_capacity(DATA_OPEN.len() + encoded + keys);
-    out.extend_from_slice(DATA_OPEN);
-    base64_simd::STANDARD.encode_append(data, &mut out);
-    out.extend_from_slice(KEY_OPEN);
-    crate::event::write_text(partition_key, &mut out);
-    if let Some(hash) = hash_key {
-        out.extend_from_slice(HASH_KEY_OPEN);
-        out.extend_from_slice(hash_key_text(hash).as_bytes());
-        out.push(b'"');
-    }
-    out.push(b'}');
-    out.into()
 }
 
 #[cfg(test)]
@@ -190,42 +156,34 @@ pub(crate) mod tests {
             oldest: Instant::now(),
             permit: Budget::new(usize::MAX).try_reserve(0).unwrap(),
             attempts: 0,
-            payload: Payload::Data(data.as_bytes().to_vec()),
+            payload: Payload::Data(Bytes::copy_from_slice(data.as_bytes())),
         }
     }
 
     #[test]
-    fn an_entry_is_what_the_api_wants_and_gives_its_data_back() {
+    fn a_finished_record_has_its_digest_and_stays_as_it_is() {
         for count in [1, 3, 4, 9] {
             let mut records: Vec<_> = (0..count).map(|i| record(None, &"x".repeat(i * 100))).collect();
             for r in records.iter_mut().skip(1) {
-                let keys = Keys { partition_key: "k\"é", explicit_hash_key: None };
+                let keys = Keys { partition_key: "k", explicit_hash_key: None };
                 let mut open = Encoder::with_capacity(0);
                 let data = r.size.to_string();
                 open.add(keys, &[data.as_bytes()]);
-                r.partition_key = keys.partition_key.into();
                 r.explicit = r.size % 2 == 0;
                 r.payload = Payload::Undigested(open.finish());
             }
             finish(&mut records);
             for r in &records {
-                let json: serde_json::Value = serde_json::from_slice(&r.entry()).unwrap();
-                assert_eq!(json["PartitionKey"], *r.partition_key);
-                assert_eq!(json["ExplicitHashKey"].as_str().is_some(), r.explicit);
-                let data = base64_simd::STANDARD.decode_to_vec(json["Data"].as_str().unwrap()).unwrap();
-                assert_eq!(data, r.data());
-                if let Some(protobuf) = data.strip_prefix(&crate::kinesis::encode::MAGIC) {
+                assert_eq!(r.entry().hash_key.is_some(), r.explicit);
+                if let Some(protobuf) = r.data().strip_prefix(&crate::kinesis::encode::MAGIC) {
                     let (protobuf, digest) = protobuf.split_at(protobuf.len() - 16);
                     assert_eq!(md5::digest(protobuf), digest);
                 }
             }
-            let before: Vec<_> = records.iter().map(KinesisRecord::entry).collect();
+            let before: Vec<_> = records.iter().map(|r| r.data().clone()).collect();
             finish(&mut records);
-            assert_eq!(
-                before,
-                records.iter().map(KinesisRecord::entry).collect::<Vec<_>>(),
-                "a resend is the same bytes"
-            );
+            let after: Vec<_> = records.iter().map(|r| r.data().clone()).collect();
+            assert_eq!(before, after, "a resend is the same bytes");
         }
     }
 }

@@ -159,7 +159,7 @@ fn encode(bench: &Bench, events: &[String]) {
             }
             let closed = encoder.finish();
             let digest = md5::digest(closed.protobuf());
-            black_box(closed.seal(digest).bytes());
+            black_box(closed.seal(digest));
         });
     }
 }
@@ -182,7 +182,7 @@ fn collect(bench: &Bench) {
             oldest: now,
             permit: budget.try_reserve(0).expect("nothing always fits"),
             attempts: 0,
-            payload: Payload::Data(Vec::new()),
+            payload: Payload::Data(bytes::Bytes::new()),
         }
     };
     bench.step("collect: a record of one of 100 lanes", (EVENTS, EVENTS * SIZE), || {

@@ -50,6 +50,14 @@ impl Pace {
         }
     }
 
+    pub(crate) fn choose(&mut self, shards: &[u32], now: Instant) {
+        self.pacer.choose(shards.iter().copied().map(ShardIndex), now);
+    }
+
+    pub(crate) fn is_chosen(&self, shard: u32) -> bool {
+        self.pacer.is_chosen(ShardIndex(shard))
+    }
+
     pub(crate) fn record_size(&self, shard: u32, target: usize) -> usize {
         self.pacer.record_size(ShardIndex(shard), target)
     }

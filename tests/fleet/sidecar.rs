@@ -176,6 +176,9 @@ impl Sidecar {
             self.note(record.shard, clock, now);
             request.push(Record { sent_at: now, ..record });
         }
+        if self.lanes.iter().any(|lane| lane.shard.is_none()) {
+            self.pace.choose(&self.shards, clock.at(now));
+        }
         let first = self.rng.usize(..self.lanes.len());
         for i in 0..self.lanes.len() {
             let index = (first + i) % self.lanes.len();
@@ -212,7 +215,7 @@ impl Sidecar {
 
     /// A shard that the lane's next record may go to now.
     fn open(&mut self, index: usize, now: Nanos) -> Option<u32> {
-        let is_open = |shard: &u32| self.opens[*shard as usize] <= now;
+        let is_open = |shard: &u32| self.opens[*shard as usize] <= now && self.pace.is_chosen(*shard);
         if let Some(shard) = self.lanes[index].shard {
             return Some(shard).filter(is_open);
         }
@@ -234,7 +237,10 @@ impl Sidecar {
             let open = match lane.shard {
                 Some(shard) => self.opens[shard as usize],
                 None if ripe > now => now,
-                None => self.shards.iter().map(|shard| self.opens[*shard as usize]).min()?,
+                None => {
+                    let chosen = self.shards.iter().filter(|shard| self.pace.is_chosen(**shard));
+                    chosen.map(|shard| self.opens[*shard as usize]).min()?
+                }
             };
             Some(ripe.max(open))
         });

@@ -129,26 +129,18 @@ impl Stream {
         let limit = self.plan.raised.filter(|(at, _)| *at <= self.now()).map_or(self.plan.packing.max, |(_, max)| max);
         ensure!((1..=REQUEST_RECORDS).contains(&request.entries.len()), "{} records", request.entries.len());
         let (mut entries, mut total) = (Vec::new(), 0);
-        for bytes in &request.entries {
-            let json: serde_json::Value =
-                serde_json::from_slice(bytes).map_err(|e| Violation(format!("no JSON: {e}")))?;
-            let partition_key = json["PartitionKey"].as_str().unwrap_or_default().to_owned();
-            let data = base64_simd::STANDARD
-                .decode_to_vec(json["Data"].as_str().unwrap_or_default())
-                .map_err(|e| Violation(format!("no base64: {e}")))?;
+        for entry in &request.entries {
+            let (partition_key, data) = (entry.partition_key.to_string(), entry.data.to_vec());
             ensure!((1..=256).contains(&partition_key.chars().count()), "the key {partition_key:?}");
             let size = data.len() + partition_key.len();
             ensure!(size <= limit, "a record of {size} bytes, and {limit} are allowed");
             total += size;
             let events = events(self.plan.packing.format, &data, 0..=u128::MAX)?;
             let lines: Vec<LineId> = events.iter().map(|(id, _)| *id).collect();
-            let hash = match json["ExplicitHashKey"].as_str() {
-                Some(text) => hash::parse_hash_key(text).map_err(|e| Violation(e.to_string()))?,
-                None => hash::hash_key(&partition_key),
-            };
+            let hash = entry.hash_key.unwrap_or_else(|| hash::hash_key(&partition_key));
             let poisoned = data.windows(POISON.len()).any(|w| w == POISON.as_bytes());
             let mut hasher = DefaultHasher::new();
-            bytes.hash(&mut hasher);
+            (&entry.data, &entry.partition_key, entry.hash_key).hash(&mut hasher);
             for (id, _) in &events {
                 self.ledger.sent(*id, hasher.finish(), poisoned)?;
             }
