@@ -251,7 +251,7 @@ impl<P: PutRecords> Sender<P> {
                     let facts = channels.facts.borrow_and_update().clone();
                     self.learn(&facts);
                 }
-                batch = channels.batches.recv(), if open && self.parked.is_none() => match batch {
+                batch = channels.batches.recv(), if open && self.takes_more() => match batch {
                     Some(batch) => {
                         // The reader cut these events to the limit of now.
                         self.aggregator.set_max(*channels.record_limit.borrow_and_update());
@@ -264,6 +264,12 @@ impl<P: PutRecords> Sender<P> {
                 }
             }
         }
+    }
+
+    /// Whether another batch is of use. Where order does not count, records that wait only take memory once they fill the next requests.
+    fn takes_more(&self) -> bool {
+        let is_ordered = self.config.partition_key != PartitionKey::Random;
+        self.parked.is_none() && (is_ordered || self.collector.bytes() < 2 * REQUEST_BYTES)
     }
 
     /// All that the time alone makes due.

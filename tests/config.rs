@@ -147,7 +147,7 @@ fn everything_can_be_set() {
 fn the_rest_has_the_documented_defaults() {
     let config = load(SMALL);
     assert_eq!(config.state_dir, PathBuf::from("/var/lib/kinetail"));
-    assert_eq!(config.memory_limit, 8 * 1024 * 1024);
+    assert_eq!(config.memory_limit, 12 * 1024 * 1024);
     let source = &config.sources[0];
     assert_eq!(source.name, "files");
     assert_eq!(source.start_at, StartAt::Beginning);
@@ -167,7 +167,7 @@ fn the_rest_has_the_documented_defaults() {
     assert_eq!((kinesis.delimiter.as_str(), kinesis.compression), ("\n", Compression::None));
     assert_eq!((&kinesis.explicit_hash_key, kinesis.max_streams, kinesis.hot_key_share), (&None, 16, 0.5));
     assert_eq!((kinesis.aggregate.max_bytes, kinesis.aggregate.max_records), (None, 0));
-    assert_eq!(kinesis.max_in_flight_requests, 8);
+    assert_eq!(kinesis.max_in_flight_requests, 12);
     assert_eq!(kinesis.request_timeout, Duration::from_secs(10));
     assert_eq!(kinesis.aggregate.target_bytes, 51_200);
     assert_eq!(kinesis.aggregate.max_age, Duration::from_millis(100));
@@ -403,7 +403,7 @@ fn what_is_wrong_with_variables_and_flags() {
         ("KINETAIL_LOG", "info,jsn", "\"jsn\" is not one of text, json (did you mean \"json\"?)".into()),
         ("KINETAIL_LOG", ",json", "\"\" is not one of error, warn, info, debug, trace".into()),
         ("KINETAIL_MAX_AGE", "2m", "\"2m\" is too large; allowed: a time from 0s to 1m, such as 100ms".into()),
-        ("KINETAIL_MEMORY_LIMIT", "8", "\"8\" is too small; allowed: a size from 1MiB to 1TiB, such as 8MiB".into()),
+        ("KINETAIL_MEMORY_LIMIT", "8", "\"8\" is too small; allowed: a size from 1MiB to 1TiB, such as 12MiB".into()),
         ("KINETAIL_PATHS", ",", "names no path; allowed: globs of absolute paths, separated by commas".into()),
         ("KINETAIL_PATHS", "/a,/a", "\"/a\" is in sources[0].paths[0] too; a file is read by one source only".into()),
         (
@@ -494,8 +494,8 @@ fn what_is_wrong_with_the_shape() {
         ("kinesis: {}", "3: kinesis: is given twice, first in line 2; remove one of them".into()),
         ("state_dir: 12", "3: state_dir: 12 is a number; allowed: an absolute path (to make it text, quote it: \"12\")".into()),
         ("state_dir: true", "3: state_dir: true is true/false, not text; allowed: an absolute path (to make it text, quote it: \"true\")".into()),
-        ("memory_limit: 1.5", "3: memory_limit: 1.5 is a number; allowed: a size from 1MiB to 1TiB, such as 8MiB".into()),
-        ("memory_limit: [1]", "3: memory_limit: is a list; allowed: a size from 1MiB to 1TiB, such as 8MiB".into()),
+        ("memory_limit: 1.5", "3: memory_limit: 1.5 is a number; allowed: a size from 1MiB to 1TiB, such as 12MiB".into()),
+        ("memory_limit: [1]", "3: memory_limit: is a list; allowed: a size from 1MiB to 1TiB, such as 12MiB".into()),
     ] {
         assert_problems(&layers(Some(&format!("{SMALL}{document}\n")), &[], &[]), &[&format!("kinetail.yaml:{expected}")]);
     }
@@ -511,16 +511,16 @@ fn what_is_wrong_with_the_values() {
         ("state_dir: \"\"", "3: state_dir: is empty; allowed: an absolute path"),
         (
             "memory_limit: 8MB3",
-            "3: memory_limit: \"8MB3\" is not a size; allowed: a size from 1MiB to 1TiB, such as 8MiB",
+            "3: memory_limit: \"8MB3\" is not a size; allowed: a size from 1MiB to 1TiB, such as 12MiB",
         ),
-        ("memory_limit: -1", "3: memory_limit: -1 is not a size; allowed: a size from 1MiB to 1TiB, such as 8MiB"),
+        ("memory_limit: -1", "3: memory_limit: -1 is not a size; allowed: a size from 1MiB to 1TiB, such as 12MiB"),
         (
             "memory_limit: 512KiB",
-            "3: memory_limit: \"512KiB\" is too small; allowed: a size from 1MiB to 1TiB, such as 8MiB",
+            "3: memory_limit: \"512KiB\" is too small; allowed: a size from 1MiB to 1TiB, such as 12MiB",
         ),
         (
             "memory_limit: 99999999999999999999",
-            "3: memory_limit: 1e+20 is a number; allowed: a size from 1MiB to 1TiB, such as 8MiB",
+            "3: memory_limit: 1e+20 is a number; allowed: a size from 1MiB to 1TiB, such as 12MiB",
         ),
         (
             "shutdown: { timeout: 25 }",
@@ -570,14 +570,14 @@ fn what_is_wrong_with_kinesis() {
         ("stream: s, endpoint: \"http://\"", format!("2: kinesis.endpoint: \"http://\" is not an endpoint: it is not a URL (empty string); {url}")),
         ("stream: s, endpoint: \"https://h:99999\"", format!("2: kinesis.endpoint: \"https://h:99999\" is not an endpoint: its port is not a number up to 65535; {url}")),
         ("stream: s, ca_file: ./ca.pem", "2: kinesis.ca_file: \"./ca.pem\" is a relative path, which means another place wherever kinetail is started; write it from the root, such as \"/ca.pem\"".into()),
-        ("stream: s, max_in_flight_requests: 65", "2: kinesis.max_in_flight_requests: 65 is too large; allowed: a whole number from 1 to 64, such as 8".into()),
-        ("stream: s, max_in_flight_requests: -1", "2: kinesis.max_in_flight_requests: -1 is not a whole number; allowed: a whole number from 1 to 64, such as 8".into()),
-        ("stream: s, max_in_flight_requests: four", "2: kinesis.max_in_flight_requests: \"four\" is text; allowed: a whole number from 1 to 64, such as 8".into()),
+        ("stream: s, max_in_flight_requests: 65", "2: kinesis.max_in_flight_requests: 65 is too large; allowed: a whole number from 1 to 64, such as 12".into()),
+        ("stream: s, max_in_flight_requests: -1", "2: kinesis.max_in_flight_requests: -1 is not a whole number; allowed: a whole number from 1 to 64, such as 12".into()),
+        ("stream: s, max_in_flight_requests: four", "2: kinesis.max_in_flight_requests: \"four\" is text; allowed: a whole number from 1 to 64, such as 12".into()),
         ("stream: s, request_timeout: 1h", "2: kinesis.request_timeout: \"1h\" is too large; allowed: a time from 100ms to 5m, such as 10s".into()),
         ("stream: s, aggregate: { target_bytes: 11MiB }", "2: kinesis.aggregate.target_bytes: \"11MiB\" is too large; allowed: a size from 1KiB to 10MiB, such as 50KiB".into()),
         ("stream: s, aggregate: { target_bytes: 9MiB }", "2: kinesis.aggregate.target_bytes: 9MiB is more than memory_limit, 8MiB; lower it, or raise memory_limit".into()),
     ] {
-        let document = format!("sources: [{{ paths: [/a] }}]\nkinesis: {{ {fields} }}\n");
+        let document = format!("sources: [{{ paths: [/a] }}]\nkinesis: {{ {fields} }}\nmemory_limit: 8MiB\n");
         assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:{expected}")]);
     }
 }
@@ -613,7 +613,7 @@ fn what_is_wrong_with_keys_and_packing() {
         ("assume_role: { arn: \"arn:aws:iam::1:role/x\" }", "assume_role.arn: \"arn:aws:iam::1:role/x\" is not the ARN of a role; allowed: arn:aws:iam::ACCOUNT:role/NAME".into()),
         ("assume_role: { arn: \"arn:aws:iam::111122223333:role/x\", session_name: a/b }", "assume_role.session_name: \"a/b\" is no session_name of a role's session; allowed: 2 to 64 letters, digits and _=,.@-".into()),
     ] {
-        let document = format!("sources: [{{ paths: [/a] }}]\nkinesis: {{ stream: s, {fields} }}\n");
+        let document = format!("sources: [{{ paths: [/a] }}]\nkinesis: {{ stream: s, {fields} }}\nmemory_limit: 8MiB\n");
         assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:2: kinesis.{expected}")]);
     }
 }
@@ -693,7 +693,7 @@ fn what_is_wrong_with_sources() {
         ("sources:\n  - paths: [/a]\n    add: { fields: { \"\": x } }", "4: sources[0].add.fields.: a field has no name".into()),
         ("sources:\n  - paths: [/a]\n    add: { fields: { a: 1, a: 2 } }", "4: sources[0].add.fields.a: is given twice, first in line 4; remove one of them".into()),
     ] {
-        let document = format!("kinesis: {{ stream: s }}\n{sources}\n");
+        let document = format!("kinesis: {{ stream: s }}\n{sources}\nmemory_limit: 8MiB\n");
         assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:{expected}")]);
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Time(pub(super) Duration);
 /// Bytes of log data in memory. The default holds over a hundred full aggregates, more than the requests under way can
 /// carry, and leaves a sidecar below 24 MiB in all. Less than the smallest could not hold one large line; more than the
 /// largest is a slip of the unit.
-pub(super) const MEMORY_LIMIT: Range<Size> = Range { min: Size(MIB), default: Size(8 * MIB), max: Size(TIB) };
+pub(super) const MEMORY_LIMIT: Range<Size> = Range { min: Size(MIB), default: Size(12 * MIB), max: Size(TIB) };
 
 /// Bytes of a line. The largest is the largest record that a stream can be set to take.
 pub(super) const MAX_LINE_BYTES: Range<Size> = Range { min: Size(KIB), default: Size(MIB), max: Size(10 * MIB) };
@@ -80,8 +80,8 @@ pub(super) const READY_MAX_AGE: Range<Time> = Range { min: secs(1), default: sec
 /// From the signal to the exit. The default leaves five of the 30 seconds that Kubernetes and ECS grant before they kill.
 pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(25), max: secs(3600) };
 
-/// Requests under way. Eight full ones of the default aggregates keep several shards busy over any usual round trip.
-pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 8, max: 64 };
+/// Requests under way. Twelve full ones, and the memory for them, bring what a core can send over a round trip of 100 ms.
+pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 12, max: 64 };
 
 /// Streams. Each has a sender with requests of its own; the default is as many teams as share a node's logs, and more than the largest come from a
 /// field that is no team.

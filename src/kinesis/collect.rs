@@ -61,6 +61,8 @@ pub struct Collector {
     refusals: u64,
     /// Halves of a request that the service did not take: each is a request of its own.
     halves: VecDeque<Vec<KinesisRecord>>,
+    /// Bytes of all that waits.
+    bytes: usize,
 }
 
 impl Collector {
@@ -75,11 +77,13 @@ impl Collector {
             refused: BTreeMap::new(),
             refusals: 0,
             halves: VecDeque::new(),
+            bytes: 0,
         }
     }
 
     /// Takes a new record.
     pub fn push(&mut self, record: KinesisRecord, shards: &Shards) {
+        self.bytes += record.size;
         let shard = shards.shard(record.hash);
         let Some(id) = record.lane else {
             self.queues.entry(shard).or_default().unordered.push_back(record);
@@ -161,11 +165,13 @@ impl Collector {
     /// Takes a record back that was refused. Its lane, if it has one, waits for it.
     pub fn resend(&mut self, record: KinesisRecord, at: Instant) {
         self.refusals += 1;
+        self.bytes += record.size;
         self.refused.insert((at, self.refusals), record);
     }
 
     /// Takes a request back of which the service minds some record: it goes out again in two halves.
     pub fn bisect(&mut self, mut records: Vec<KinesisRecord>) {
+        self.bytes += records.iter().map(|record| record.size).sum::<usize>();
         let second = records.split_off(records.len() / 2);
         for half in [records, second] {
             if !half.is_empty() {
@@ -180,6 +186,7 @@ impl Collector {
         if let Some(half) = self.halves.pop_front() {
             for record in &half {
                 charge(pacer, shards.shard(record.hash), record, now);
+                self.bytes -= record.size;
             }
             return Some(half);
         }
@@ -202,6 +209,7 @@ impl Collector {
             }
             if let Some(record) = self.take(shard) {
                 bytes += size;
+                self.bytes -= size;
                 charge(pacer, shard, &record, now);
                 request.push(record);
                 self.last = shard;
@@ -260,6 +268,11 @@ impl Collector {
         let waiting = self.queues.iter().filter(|(_, queue)| !queue.is_empty());
         let opens = waiting.filter_map(|(shard, _)| pacer.opens_at((*shard)?, now));
         opens.chain(refused).min()
+    }
+
+    /// The bytes of all that waits here. Records that are out do not count.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether nothing waits here. Records that are out do not count.
@@ -351,7 +364,7 @@ mod tests {
             .map(|request| request.iter().map(|r| r.size - 1).collect())
             .collect();
         assert_eq!(sizes, [vec![40, 40], vec![40], vec![500], vec![1, 1, 1], vec![1]]);
-        assert!(line.collector.is_empty());
+        assert!(line.collector.is_empty() && line.collector.bytes() == 0);
     }
 
     #[test]

@@ -56,7 +56,7 @@ const UNUSED_SECONDS: f64 = 5.0;
 const LEAST_JITTER_SECONDS: f64 = 0.1;
 /// Before a stream has ever refused a record for want of room, nobody knows that its shards have the service's limits: stand-ins have none. A share that
 /// does not suffice doubles in this time, up to [`MOST_SHARE`]; the first refusal ends that for good.
-const DOUBLING_SECONDS: f64 = 0.05;
+const DOUBLING_SECONDS: f64 = 0.02;
 /// What a shard is left in reserve when it has shown its limits: five records of the usual size.
 const RESERVE_SECONDS: f64 = 0.25;
 /// 4 GiB/s, which is no limit.
