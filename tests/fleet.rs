@@ -52,23 +52,24 @@ fn fleet(sidecars: u32, shards: u32, load: f64, mode: Mode) -> Scenario {
     Scenario { mode, load, ..Scenario::new(name, sidecars, shards) }
 }
 
-/// Five hundred senders on every shard.
+/// Five hundred senders on one shard.
 fn crowd() -> Scenario {
-    Scenario { warm: 600 * SECOND, end: 900 * SECOND, ..fleet(500, 4, 2.0, Mode::Random) }
+    Scenario { warm: 600 * SECOND, end: 900 * SECOND, ..fleet(500, 1, 2.0, Mode::Source(1)) }
 }
 
 /// What a fleet has to reach; the first thing in which it fails.
 fn judge(scenario: &Scenario, outcome: &Outcome) -> Result<(), String> {
     let overloaded = scenario.load > 1.0 && scenario.then.is_none();
-    // Limits by the second refuse a whole burst at a second's end, and take none of a record of which only a part is left.
+    // Limits by the second refuse a whole burst at a second's end, and take none of a record of which only a part is left: who asks late in each
+    // second gets little.
     let windows = scenario.limits == Limits::Windows;
     let checks = [
         ("throttled", outcome.throttled <= 0.05),
         ("delivered", scenario.load > 0.5 || outcome.delivered >= 0.99),
         ("goodput", !overloaded || outcome.goodput >= if windows { 0.90 } else { 0.95 }),
         ("goodput at the limit", (scenario.load - 1.0).abs() > f64::EPSILON || outcome.goodput >= 0.93),
-        ("fairness", !overloaded || outcome.jain >= if windows { 0.80 } else { 0.95 }),
-        ("starvation", !overloaded || outcome.least >= if windows { 0.1 } else { 0.25 }),
+        ("fairness", !overloaded || outcome.jain >= if windows { 0.75 } else { 0.95 }),
+        ("starvation", !overloaded || outcome.least >= if windows { 0.03 } else { 0.25 }),
         ("drain", scenario.then.is_none() || outcome.drain.is_some_and(|(drain, _)| drain >= 0.9)),
     ];
     match checks.iter().find(|(_, holds)| !holds) {
