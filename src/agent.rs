@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::admin::{self, Admin, View};
 use crate::budget::Budget;
 use crate::checkpoint::{self, Entry, Found, StateDir};
-use crate::config::{Config, Format, SourceConfig};
+use crate::config::{Config, Format, SourceConfig, SourceKind};
 use crate::deadletter::DeadLetters;
 use crate::deliver::{self, Delivery};
 use crate::kinesis::aggregate::Packing;
@@ -25,7 +25,10 @@ use crate::kinesis::{SenderConfig, Statuses};
 use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
 use crate::source::file::Group;
+use crate::source::file::known::place;
 use crate::source::file::reader::{self, Reader};
+use crate::spool::keeper::Committed;
+use crate::spool::{self, Feed, Keeping, Spool};
 
 /// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
 const BATCH_QUEUE: usize = 4;
@@ -48,6 +51,9 @@ pub enum Error {
     /// The admin server cannot listen.
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    /// A spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
     /// The system gives no thread.
     #[error("a thread cannot be started: {0}; raise the limit of processes (pids) of this container")]
     Thread(std::io::Error),
@@ -82,6 +88,7 @@ pub struct Agent {
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     admin: Option<Admin>,
+    spools: Vec<Spool>,
 }
 
 impl Agent {
@@ -108,16 +115,22 @@ impl Agent {
         let journal = open_journal(&state, &found, &metrics);
         let host = host_name();
         let (groups, streams) = groups(&config, &host);
+        let spools = Spool::open_all(&config, &metrics)?;
         let reader =
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
                 .with_expiry(config.checkpoint.expire_after)
                 .with_streams(streams);
-        Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin })
+        Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin, spools })
     }
 
     /// Where the admin server listens.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::address)
+    }
+
+    /// The feeds of its spools, by source: for feeders that are not the agent's own. The agent ends when all of them have.
+    pub fn feeds(&self) -> impl Iterator<Item = (&Arc<str>, SourceKind, Feed)> {
+        self.spools.iter().map(Spool::feed)
     }
 
     /// What it counts, also while it runs.
@@ -127,7 +140,7 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin } = self;
+        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools } = self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -136,7 +149,16 @@ impl Agent {
         let (status, status_rx) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
-        let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
+        let (drops_tx, drops) = mpsc::channel(1);
+        let (committed, committed_rx) = watch::channel(Committed::default());
+        let keeping: Vec<_> = spools
+            .into_iter()
+            .map(|spool| spool.spawn(committed_rx.clone(), drops_tx.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(Error::Thread)?;
+        drop((committed_rx, drops_tx));
+
+        let closed = spawn_writer(Arc::clone(&state), checkpoints, committed, Arc::clone(&metrics))?;
         spawn_reader(
             reader,
             reader::Channels {
@@ -147,6 +169,7 @@ impl Agent {
                 stop: stop_rx,
                 sender: status_rx.clone(),
                 record_limit,
+                drops,
             },
         )?;
 
@@ -162,7 +185,7 @@ impl Agent {
         let drained = {
             let stopping = stop_tx.clone();
             let sending = delivery.run(channels);
-            let ended = until_stopped(stop, &stopping, config.shutdown.timeout);
+            let ended = until_stopped(stop, keeping, &stopping, config.shutdown.timeout);
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
@@ -191,10 +214,24 @@ fn summary(metrics: &Metrics, drained: bool) -> Summary {
 }
 
 /// Completes at the deadline after the stop.
-async fn until_stopped(stop: impl Future<Output = ()>, stopping: &watch::Sender<bool>, limit: Duration) {
+async fn until_stopped(
+    stop: impl Future<Output = ()>,
+    keeping: Vec<Keeping>,
+    stopping: &watch::Sender<bool>,
+    limit: Duration,
+) {
     stop.await;
     let deadline = Instant::now() + limit;
     tracing::info!(timeout = ?limit, "stopping: reading to the end of the files, then sending what is left");
+    // What the feeders have is in files before those are read to their end.
+    let kept = async {
+        for spool in keeping {
+            spool.end().await;
+        }
+    };
+    if timeout_at(deadline, kept).await.is_err() {
+        tracing::warn!("a spool is full, and what its feeders still have is not kept");
+    }
     stopping.send_replace(true);
     sleep_until(deadline).await;
 }
@@ -244,6 +281,7 @@ fn streams_of(config: &Config) -> usize {
 fn groups(config: &Config, host: &str) -> (Vec<Group>, Streams) {
     let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
     let mut group = |source: &SourceConfig| {
+        let source = &spool::as_files(source, &config.state_dir);
         let router = Router::new(&Rules::new(source, &config.kinesis), &source.name, host, &mut streams);
         Group::new(source, host).with_router(router)
     };
@@ -278,14 +316,20 @@ fn spawn_reader(reader: Reader, channels: reader::Channels) -> Result<(), Error>
 fn spawn_writer(
     state: Arc<StateDir>,
     mut checkpoints: mpsc::Receiver<Vec<Entry>>,
+    committed: watch::Sender<Committed>,
     metrics: Arc<Metrics>,
 ) -> Result<oneshot::Receiver<()>, Error> {
     let (done, closed) = oneshot::channel();
     let write = move || {
         let mut failing_since: Option<Instant> = None;
         while let Some(entries) = checkpoints.blocking_recv() {
+            let offsets =
+                (committed.receiver_count() > 0).then(|| entries.iter().map(|e| (place(e), e.offset)).collect());
             match state.store(entries) {
                 Ok(()) => {
+                    if let Some(offsets) = offsets {
+                        committed.send_replace(Arc::new(offsets));
+                    }
                     if failing_since.take().is_some() {
                         tracing::info!("checkpoints can be written again");
                     }

@@ -48,6 +48,8 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     /// The admin server.
     pub admin: AdminConfig,
+    /// What cannot be read twice.
+    pub spool: SpoolConfig,
     /// How a stop is carried out.
     pub shutdown: ShutdownConfig,
     /// The agent's own log.
@@ -58,6 +60,11 @@ impl Config {
     /// Reads and checks everything; all that is wrong is reported at once.
     pub fn load(sources: &Layers) -> Result<Self, Problems> {
         Self::checked(sources, Demand::Complete)
+    }
+
+    /// The same for a command that is run: without a source for it there is one of defaults.
+    pub fn load_exec(sources: &Layers) -> Result<Self, Problems> {
+        Self::checked(sources, Demand::Exec)
     }
 
     fn checked(sources: &Layers, demand: Demand) -> Result<Self, Problems> {
@@ -84,6 +91,8 @@ impl Config {
 enum Demand {
     /// All that the agent needs.
     Complete,
+    /// The same, of a command's output in place of files.
+    Exec,
     /// Nothing: what is said has to be right.
     Partial,
 }
@@ -93,6 +102,8 @@ enum Demand {
 pub struct SourceConfig {
     /// The `source` label of metrics; unique.
     pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
     /// Where its events go, if not to the stream of all.
     pub stream: Option<StreamRule>,
     /// Globs.
@@ -133,6 +144,80 @@ impl SourceConfig {
     pub fn load_all(sources: &Layers) -> Result<Vec<Self>, Problems> {
         Config::checked(sources, Demand::Partial).map(|config| config.sources)
     }
+}
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// Files.
+    File,
+    /// The agent's stdin.
+    Stdin,
+    /// A named pipe.
+    Fifo,
+    /// What a command writes that the agent runs.
+    Exec,
+}
+
+impl SourceKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Stdin => "stdin",
+            Self::Fifo => "fifo",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// What cannot be read twice: how it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// Bytes that each source may have.
+    pub max_bytes: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// What happens to lines for which there is no room.
+    pub on_full: OnFull,
+    /// When the disk is waited for.
+    pub fsync: Fsync,
+}
+
+/// What happens to lines for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// Their writer waits.
+    Block,
+    /// What has waited longest is dropped and counted.
+    DropOldest,
+    /// They are dropped and counted.
+    DropNewest,
+}
+
+impl OnFull {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop_oldest",
+            Self::DropNewest => "drop_newest",
+        }
+    }
+}
+
+/// When the disk is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// Never.
+    Never,
+    /// Every second, and nobody waits for that.
+    Interval,
+    /// Before lines count as kept.
+    Always,
 }
 
 /// Where a file is started that has no checkpoint when the agent starts for the first time.

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use prometheus::core::{Collector as _, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Seconds from reading an event to its sequence number, and of one request: from a local stand-in to a stream that is far behind.
@@ -49,6 +49,18 @@ pub struct Metrics {
     pub backlog_bytes: IntGaugeVec,
     /// How long the oldest unsent event or unread byte has been waiting.
     pub backlog_seconds: GaugeVec,
+    /// Bytes in the spool.
+    pub spool_bytes: IntGaugeVec,
+    /// Files of the spool.
+    pub spool_segments: IntGaugeVec,
+    /// The age of the oldest of them.
+    pub spool_oldest_age: GaugeVec,
+    /// Bytes that were written to the spool.
+    pub spool_written_bytes: IntCounterVec,
+    /// Writes that the disk refused.
+    pub spool_errors: IntCounterVec,
+    /// How long the writers had to wait.
+    pub spool_blocked_seconds: CounterVec,
     /// Files by state.
     pub files: IntGaugeVec,
     /// Rotations by kind.
@@ -148,6 +160,22 @@ impl Metrics {
                 &r,
                 "source_backlog_seconds",
                 "How long the source has not been caught up with: the age of the oldest unsent event, or the time since the files' end was last reached.",
+                &["source"],
+            ),
+            spool_bytes: gauges(&r, "spool_bytes", "Bytes in the spool, delivered or not.", &["source"]),
+            spool_segments: gauges(&r, "spool_segments", "Files of the spool that hold something.", &["source"]),
+            spool_oldest_age: float_gauges(
+                &r,
+                "spool_oldest_age_seconds",
+                "Since when the oldest file of the spool has been written.",
+                &["source"],
+            ),
+            spool_written_bytes: counters(&r, "spool_written_bytes_total", "Bytes written to the spool.", &["source"]),
+            spool_errors: counters(&r, "spool_errors_total", "Writes that the spool's disk refused.", &["source"]),
+            spool_blocked_seconds: float_counters(
+                &r,
+                "spool_blocked_seconds_total",
+                "How long writers waited for room in the spool.",
                 &["source"],
             ),
             files: gauges(
@@ -414,6 +442,10 @@ fn kind(family: &MetricFamily) -> &'static str {
 
 fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(r, IntCounterVec::new(opts(metric, help), labels))
+}
+
+fn float_counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> CounterVec {
+    register(r, CounterVec::new(opts(metric, help), labels))
 }
 
 fn gauges(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

@@ -1,7 +1,18 @@
-//! The spool: what cannot be read twice is written to files first, which the reader tails like any others. This is the hand-over: a feeder (a
-//! wrapped command, stdin, a FIFO, the Forward server) gives whole lines, and hears when they are kept.
+//! The spool: what cannot be read twice is written to files first, which the reader tails like any others. A feeder (a wrapped command, stdin, a
+//! FIFO) gives whole lines, and hears when they are kept; the [`keeper`] writes them to the [`segments`].
 
-use tokio::sync::{mpsc, oneshot};
+pub mod keeper;
+pub mod segments;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::{Config, LineFormat, SourceConfig, SourceKind, StartAt};
+use crate::metrics::Metrics;
+use keeper::{Committed, Drop, Keeper};
 
 /// Hand-overs that may wait for the disk. A feeder waits for its own; this bounds how many feeders of one spool do.
 const QUEUE: usize = 16;
@@ -55,5 +66,108 @@ impl Feed {
         let (kept, heard) = oneshot::channel();
         self.to.blocking_send(Handed { lines, kept }).map_err(|_| Closed)?;
         heard.blocking_recv().map_err(|_| Closed)
+    }
+}
+
+/// Why a spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the spool {dir} of source {source_name} cannot be opened: {error}; make state_dir writable for this user, and give it space"
+)]
+pub struct Error {
+    dir: PathBuf,
+    source_name: Arc<str>,
+    error: std::io::Error,
+}
+
+/// Where the spool of a source lies.
+fn directory(state_dir: &Path, source: &str) -> PathBuf {
+    state_dir.join("spool").join(source)
+}
+
+/// A source as the reader sees it: a spool's segments are a rotated log in the format of the CRI.
+pub fn as_files(source: &SourceConfig, state_dir: &Path) -> SourceConfig {
+    if source.kind == SourceKind::File {
+        return source.clone();
+    }
+    let path = directory(state_dir, &source.name).join(segments::CURRENT);
+    SourceConfig {
+        // A name of a source has no characters that mean something in a glob; a directory may.
+        paths: vec![glob::Pattern::escape(&path.to_string_lossy())],
+        exclude: Vec::new(),
+        start_at: StartAt::Beginning,
+        format: LineFormat::Cri,
+        // Nobody writes to a segment that has been renamed.
+        rotate_wait: Duration::ZERO,
+        oldest_first: true,
+        ..source.clone()
+    }
+}
+
+/// A spool that is open, before its keeper runs.
+#[derive(Debug)]
+pub struct Spool {
+    source: Arc<str>,
+    kind: SourceKind,
+    keeper: Keeper,
+    feed: Feed,
+    handed: mpsc::Receiver<Handed>,
+}
+
+impl Spool {
+    /// Opens the spools of all sources that have one.
+    pub fn open_all(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Self>, Error> {
+        let spooled = config.sources.iter().filter(|source| source.kind != SourceKind::File);
+        spooled.map(|source| Self::open(source, config, Arc::clone(metrics))).collect()
+    }
+
+    fn open(source: &SourceConfig, config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let name: Arc<str> = source.name.as_str().into();
+        let dir = directory(&config.state_dir, &source.name);
+        let keeper = Keeper::open(Arc::clone(&name), dir.clone(), config.spool, metrics).map_err(|error| Error {
+            dir,
+            source_name: Arc::clone(&name),
+            error,
+        })?;
+        let (feed, handed) = Feed::new();
+        Ok(Self { source: name, kind: source.kind, keeper, feed, handed })
+    }
+
+    /// Its source, what that is, and a feed of it.
+    pub fn feed(&self) -> (&Arc<str>, SourceKind, Feed) {
+        (&self.source, self.kind, self.feed.clone())
+    }
+
+    /// Starts the thread that keeps what the feeders give.
+    pub fn spawn(self, committed: watch::Receiver<Committed>, drops: mpsc::Sender<Drop>) -> std::io::Result<Keeping> {
+        let Self { source, keeper, feed, handed, .. } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (done, ended) = oneshot::channel();
+        let keep = move || {
+            runtime.block_on(keeper.run(keeper::Channels { handed, committed, drops }));
+            // Nobody waits any more after the deadline.
+            done.send(()).ok();
+        };
+        std::thread::Builder::new().name("spool".to_owned()).spawn(keep)?;
+        Ok(Keeping { source, feed, ended })
+    }
+}
+
+/// A spool whose keeper runs.
+#[derive(Debug)]
+pub struct Keeping {
+    source: Arc<str>,
+    feed: Feed,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Keeping {
+    /// Completes when all feeders have ended and what they gave is kept.
+    pub async fn end(self) {
+        let Self { source, feed, ended } = self;
+        drop(feed);
+        if ended.await.is_err() {
+            tracing::error!(source = &*source, "the keeper of a spool ended by itself; this is a bug");
+        }
     }
 }

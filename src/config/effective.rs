@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::limits::{ADMIN_OFF, Time};
+use super::limits::{ADMIN_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
 use super::{
@@ -40,6 +40,11 @@ impl Display for Effective<'_> {
             None => writeln!(f, "  listen: {}", text(ADMIN_OFF))?,
         }
         writeln!(f, "  ready_max_age: {}", Time(config.admin.ready_max_age))?;
+        writeln!(f, "spool:")?;
+        writeln!(f, "  max_bytes: {}", Size(config.spool.max_bytes))?;
+        writeln!(f, "  segment_bytes: {}", Size(config.spool.segment_bytes))?;
+        writeln!(f, "  on_full: {}", word(&config.spool.on_full))?;
+        writeln!(f, "  fsync: {}", word(&config.spool.fsync))?;
         writeln!(f, "shutdown:")?;
         writeln!(f, "  timeout: {}", Time(config.shutdown.timeout))?;
         writeln!(f, "log:")?;
@@ -53,7 +58,10 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     if let Some(stream) = &source.stream {
         writeln!(f, "    stream: {}", text(stream.text()))?;
     }
-    writeln!(f, "    paths:")?;
+    writeln!(f, "    type: {}", word(&source.kind))?;
+    if !source.paths.is_empty() {
+        writeln!(f, "    paths:")?;
+    }
     for path in &source.paths {
         writeln!(f, "      - {}", text(path))?;
     }

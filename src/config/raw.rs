@@ -11,7 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits;
-use super::{Compression, Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, StartAt};
+use super::{
+    Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, SourceKind,
+    StartAt,
+};
 
 /// The settings of kinetail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -40,6 +43,8 @@ pub(super) struct RawConfig {
     pub(super) checkpoint: Option<RawCheckpoint>,
     /// The server of metrics and health.
     pub(super) admin: Option<RawAdmin>,
+    /// The files that keep what cannot be read twice: of each source that is no file.
+    pub(super) spool: Option<RawSpool>,
     /// How a stop is carried out.
     pub(super) shutdown: Option<RawShutdown>,
     /// The agent's own log, on stderr.
@@ -55,11 +60,16 @@ pub(super) struct RawSource {
         "default" = limits::SOURCE_NAME, "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
     ))]
     pub(super) name: Option<String>,
+    /// What it is: `file` (and so without it), `stdin`, a `fifo` in a shared volume, or the command of `kinetail exec`.
+    #[schemars(extend("default" = SourceKind::File))]
+    #[serde(rename = "type")]
+    pub(super) kind: Option<SourceKind>,
     /// The stream that its events go to: a name, or a template over their fields, such as `logs-{team}`. What names no stream, or one
     /// beyond `kinesis.max_streams`, goes to `kinesis.stream` and is counted; that is the default too.
     #[schemars(extend("x-allowed" = "a stream's name, or a template of one, such as logs-{team}"))]
     pub(super) stream: Option<String>,
-    /// The files, as globs of absolute paths; as a variable or flag separated by commas, and for the only source. Required.
+    /// The files, as globs of absolute paths; as a variable or flag separated by commas, and for the only source. Of a `fifo` its path; `-` is
+    /// stdin. Required for both.
     /// (Fluent Bit: `Path`; Vector: `include`.)
     #[schemars(extend(
         "x-env" = "KINETAIL_PATHS", "x-flag" = "paths", "x-allowed" = "globs of absolute paths, such as /var/log/app/*.log"
@@ -366,6 +376,31 @@ pub(super) struct RawCheckpoint {
         "default" = limits::EXPIRE_AFTER.default.to_string(), "x-allowed" = limits::EXPIRE_AFTER.allowed()
     ))]
     pub(super) expire_after: Option<Amount>,
+}
+
+/// The files that keep what cannot be read twice until it is delivered: in `state_dir`, for each source that is no file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSpool {
+    /// How much a source may have there. A size. (Fluent Bit: `storage.total_limit_size`; Vector: `buffer.max_size`.)
+    #[schemars(extend(
+        "default" = limits::SPOOL_MAX_BYTES.default.to_string(), "x-env" = "KINETAIL_SPOOL_MAX_BYTES",
+        "x-allowed" = limits::SPOOL_MAX_BYTES.allowed()
+    ))]
+    pub(super) max_bytes: Option<Amount>,
+    /// How large each of the files becomes; one goes when all of it is delivered. A size, half of `max_bytes` at most.
+    #[schemars(extend(
+        "default" = limits::SPOOL_SEGMENT_BYTES.default.to_string(), "x-allowed" = limits::SPOOL_SEGMENT_BYTES.allowed()
+    ))]
+    pub(super) segment_bytes: Option<Amount>,
+    /// What happens to new lines when it is full, or the disk is: `block` makes their writer wait, `drop_oldest` drops what has waited longest,
+    /// `drop_newest` drops them; what is dropped is counted. (Vector: `when_full`.)
+    #[schemars(extend("default" = limits::SPOOL_ON_FULL, "x-env" = "KINETAIL_SPOOL_ON_FULL"))]
+    pub(super) on_full: Option<OnFull>,
+    /// When the disk is waited for: `never`, every second (`interval`), or before anything counts as kept (`always`). A crash of the agent loses
+    /// nothing in any case; this is for crashes of the machine. (Fluent Bit: `storage.sync`.)
+    #[schemars(extend("default" = limits::SPOOL_FSYNC))]
+    pub(super) fsync: Option<Fsync>,
 }
 
 /// How a stop is carried out.

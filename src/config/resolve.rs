@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use super::limits::{self, Quantity, Range, Size};
 use super::mask::quoted;
 use super::problem::{Place, Problem, did_you_mean, listed};
-use super::raw::{Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawLog, RawShutdown, RawSource};
+use super::raw::{Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawLog, RawShutdown, RawSource, RawSpool};
 use super::walk::Walked;
 use super::{
     AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, LogConfig, ShutdownConfig, SourceConfig,
+    SourceKind, SpoolConfig,
 };
 
 /// The configuration; it is only good if no problem was added.
@@ -22,6 +23,7 @@ pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: 
         sources: resolver.sources(raw.sources.unwrap_or_default()),
         kinesis: resolver.kinesis(raw.kinesis.unwrap_or_default()),
         checkpoint: resolver.checkpoint(raw.checkpoint.unwrap_or_default()),
+        spool: resolver.spool(raw.spool.unwrap_or_default()),
         admin: resolver.admin(raw.admin.unwrap_or_default()),
         shutdown: resolver.shutdown(raw.shutdown.unwrap_or_default()),
         log: log(&raw.log.unwrap_or_default()),
@@ -129,6 +131,9 @@ impl Resolver<'_> {
         if raw.is_empty() && self.demand == Demand::Partial {
             raw.push(RawSource::default());
         }
+        if self.demand == Demand::Exec && !raw.iter().any(is_for_a_command) {
+            raw.push(RawSource::default());
+        }
         if raw.is_empty() {
             self.missing("sources", "name the files to read: in the document, with KINETAIL_PATHS or with --paths");
         }
@@ -156,24 +161,64 @@ impl Resolver<'_> {
             }
             taken.entry(name).or_insert(index);
         }
-        let mut free = (1..)
-            .map(
-                |n: usize| if n == 1 { limits::SOURCE_NAME.to_owned() } else { format!("{}-{n}", limits::SOURCE_NAME) },
-            )
-            .filter(|name| !taken.contains_key(name.as_str()));
-        raw.iter().map(|source| source.name.clone().or_else(|| free.next()).unwrap_or_default()).collect()
+        let mut names: Vec<String> = Vec::new();
+        for source in raw {
+            let base = match self.kind_of(source) {
+                SourceKind::File => limits::SOURCE_NAME,
+                other => other.as_str(),
+            };
+            let numbered = |n: usize| if n == 1 { base.to_owned() } else { format!("{base}-{n}") };
+            let is_free = |name: &String| !taken.contains_key(name.as_str()) && !names.contains(name);
+            let free = (1..).map(numbered).find(is_free).expect("there is always a higher number");
+            names.push(source.name.clone().unwrap_or(free));
+        }
+        names
     }
 
-    fn source(&mut self, path: &str, raw: RawSource, name: String) -> SourceConfig {
-        let stream = self.source_stream(path, &raw);
-        let paths = raw.paths.unwrap_or_default();
+    /// What a source is that does not say it.
+    fn kind_of(&self, raw: &RawSource) -> SourceKind {
+        let paths = raw.paths.as_deref().unwrap_or_default();
+        raw.kind.unwrap_or(match paths {
+            [path] if path == STDIN => SourceKind::Stdin,
+            [] if self.demand == Demand::Exec => SourceKind::Exec,
+            _ => SourceKind::File,
+        })
+    }
+
+    /// What a source reads, and where.
+    fn paths(&mut self, path: &str, kind: SourceKind, raw: Option<Vec<String>>) -> Vec<String> {
+        let mut paths = raw.unwrap_or_default();
         let paths_path = format!("{path}.paths");
-        if paths.is_empty() {
-            self.missing(&paths_path, "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths");
+        match kind {
+            SourceKind::Stdin if paths == [STDIN] => paths.clear(),
+            SourceKind::Stdin | SourceKind::Exec if !paths.is_empty() => {
+                let message = format!("does not go with type: {}, which has no files; remove it", kind.as_str());
+                self.report(&paths_path, message);
+            }
+            SourceKind::Stdin | SourceKind::Exec => {}
+            SourceKind::Fifo if paths.len() != 1 => self.missing(&paths_path, "a fifo has one path"),
+            SourceKind::File if paths.is_empty() => {
+                self.missing(
+                    &paths_path,
+                    "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths",
+                );
+            }
+            SourceKind::Fifo | SourceKind::File => {}
+        }
+        if kind == SourceKind::Exec && self.demand == Demand::Complete {
+            let message = "is exec, and there is no command: start it with kinetail exec -- COMMAND".to_owned();
+            self.report(&format!("{path}.type"), message);
         }
         for (index, glob) in paths.iter().enumerate() {
             self.glob(&format!("{paths_path}[{index}]"), glob);
         }
+        paths
+    }
+
+    fn source(&mut self, path: &str, raw: RawSource, name: String) -> SourceConfig {
+        let stream = self.source_stream(path, &raw);
+        let kind = self.kind_of(&raw);
+        let paths = self.paths(path, kind, raw.paths);
         let exclude = raw.exclude.unwrap_or_default();
         for (index, glob) in exclude.iter().enumerate() {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
@@ -181,6 +226,7 @@ impl Resolver<'_> {
         let deleted = raw.deleted.unwrap_or_default();
         SourceConfig {
             name,
+            kind,
             stream,
             paths,
             exclude,
@@ -304,6 +350,28 @@ impl Resolver<'_> {
         CheckpointConfig { expire_after: self.amount(path, raw.expire_after, &limits::EXPIRE_AFTER).0 }
     }
 
+    fn spool(&mut self, raw: RawSpool) -> SpoolConfig {
+        let path = "spool.segment_bytes";
+        let max_bytes = self.amount("spool.max_bytes", raw.max_bytes, &limits::SPOOL_MAX_BYTES).0;
+        let is_given = raw.segment_bytes.is_some();
+        let mut segment_bytes = self.amount(path, raw.segment_bytes, &limits::SPOOL_SEGMENT_BYTES).0;
+        if segment_bytes > max_bytes / 2 && !self.is_bad(path) && !self.is_bad("spool.max_bytes") {
+            if is_given {
+                let (segment, most) = (Size(segment_bytes), Size(max_bytes));
+                let message =
+                    format!("{segment} is more than half of spool.max_bytes, {most}; lower it, or raise max_bytes");
+                self.report(path, message);
+            }
+            segment_bytes = max_bytes / 4;
+        }
+        SpoolConfig {
+            max_bytes,
+            segment_bytes,
+            on_full: raw.on_full.unwrap_or(limits::SPOOL_ON_FULL),
+            fsync: raw.fsync.unwrap_or(limits::SPOOL_FSYNC),
+        }
+    }
+
     fn admin(&mut self, raw: RawAdmin) -> AdminConfig {
         AdminConfig {
             listen: self.listen(raw.listen.as_deref().unwrap_or(limits::ADMIN_LISTEN)),
@@ -355,6 +423,14 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The path that stands for stdin.
+const STDIN: &str = "-";
+
+/// Whether a source says that it is a command's output, or says nothing of what it reads.
+fn is_for_a_command(source: &RawSource) -> bool {
+    source.kind == Some(SourceKind::Exec) || (source.kind.is_none() && source.paths.as_ref().is_none_or(Vec::is_empty))
 }
 
 /// A size of the checked configuration, for people.

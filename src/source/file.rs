@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::discover::{Excludes, Glob};
-use crate::config::{self, LineFormat, Parse, SourceConfig, StartAt};
+use crate::config::{self, LineFormat, Parse, SourceConfig, SourceKind, StartAt};
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
@@ -49,6 +49,8 @@ pub struct Group {
     pub router: Arc<Router>,
     add: config::AddFields,
     host: String,
+    /// It is read from the spool: where that lies says nothing of its events.
+    is_spooled: bool,
 }
 
 impl Group {
@@ -77,6 +79,7 @@ impl Group {
             router: Arc::default(),
             add: config.add.clone(),
             host: host.to_owned(),
+            is_spooled: config.kind != SourceKind::File,
         }
     }
 
@@ -121,7 +124,8 @@ impl Group {
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
     pub fn partition_key(&self, path: &str) -> Arc<str> {
-        let key = format!("{}:{path}", self.host);
+        let place = if self.is_spooled { &*self.name } else { path };
+        let key = format!("{}:{place}", self.host);
         if key.len() <= crate::kinesis::aggregate::MAX_KEY_BYTES {
             return key.into();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{LEAST_SHARE, Pacer, ShardIndex};
+use super::{LEAST_SHARE, Pacer, ShardIndex, UNUSED_DECREASE};
 
 /// The share that each chosen shard should have: 16 KiB/s, so that a record of 8 KiB goes twice a second.
 const WANTED_SHARE: f64 = 1.0 / 64.0;
@@ -16,6 +16,10 @@ const LEAST_CHOSEN: usize = 2;
 const CROWDED: f64 = 0.25;
 /// Who has so much of each shard is nearly alone.
 const ALONE: f64 = 0.125;
+/// Seconds over which what is taken is averaged.
+const TAKEN_SECONDS: f64 = 5.0;
+/// What a sender that keeps up may count on, as a multiple of what it takes.
+const HEADROOM: f64 = 4.0;
 /// How often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -25,6 +29,31 @@ pub(super) struct Chosen {
     /// None: all.
     shards: Option<BTreeSet<ShardIndex>>,
     looked: Option<Instant>,
+    /// Seconds of a whole shard that were taken since, and whether anything was refused to a sender that keeps up.
+    since: (f64, bool),
+    /// How many shards' worth is taken, on average.
+    taken: f64,
+}
+
+impl Chosen {
+    pub(super) fn sent(&mut self, cost: f64) {
+        self.since.0 += cost;
+    }
+
+    pub(super) fn refused(&mut self, cost: f64, keeps_up: bool) {
+        self.since = (self.since.0 - cost, self.since.1 || keeps_up);
+    }
+
+    /// Takes in what happened since the last look. Answers whether anything was refused while the sender kept up.
+    fn look(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.looked.unwrap_or(now)).as_secs_f64();
+        self.looked = Some(now);
+        let (taken, refused) = std::mem::take(&mut self.since);
+        if passed > 0.0 {
+            self.taken += (taken / passed - self.taken) * (1.0 - (-passed / TAKEN_SECONDS).exp());
+        }
+        refused
+    }
 }
 
 impl Pacer {
@@ -38,7 +67,7 @@ impl Pacer {
         if self.chosen.looked.is_some_and(|at| now.saturating_duration_since(at) < INTERVAL) {
             return;
         }
-        self.chosen.looked = Some(now);
+        let refused = self.chosen.look(now);
         let open: BTreeSet<ShardIndex> = open.collect();
         if !self.has_limits || open.len() <= LEAST_CHOSEN {
             self.chosen.shards = None;
@@ -50,8 +79,20 @@ impl Pacer {
         if chosen.is_empty() {
             std::mem::swap(&mut chosen, &mut others);
         }
+        if refused {
+            self.come_down(&chosen, now);
+        }
         self.adjust(&mut chosen, others, now);
         self.chosen.shards = Some(chosen.into_iter().collect());
+    }
+
+    /// Keys are random, so that what goes unused does so everywhere: a refusal of one shard says of all that this was too much to count on.
+    fn come_down(&mut self, chosen: &[ShardIndex], now: Instant) {
+        let total: f64 = chosen.iter().map(|shard| self.share(*shard)).sum();
+        let factor = (HEADROOM * self.chosen.taken / total).clamp(1.0 - UNUSED_DECREASE, 1.0);
+        for shard in chosen {
+            self.give(*shard, self.share(*shard) * factor, now);
+        }
     }
 
     fn adjust(&mut self, chosen: &mut Vec<ShardIndex>, mut others: Vec<ShardIndex>, now: Instant) {
@@ -146,7 +187,9 @@ mod tests {
         assert_eq!(few.len(), 4);
         assert!(few.iter().all(|shard| (pacer.share(*shard) - 1.0 / 64.0).abs() < 1e-9));
         // Sooner than the interval it is not looked at again.
-        few.iter().for_each(|shard| pacer.give(*shard, 0.5, now));
+        for shard in &few {
+            pacer.give(*shard, 0.5, now);
+        }
         pacer.choose(all(), now + INTERVAL / 2);
         assert_eq!(chosen(&pacer), few);
         pacer.choose(all(), now + INTERVAL);

@@ -2,6 +2,7 @@
 //! ([`rotate`]), reads them in turns and hands batches to the sender ([`take`]), learns from it what is settled, and keeps the checkpoint
 //! ([`keep`]). It waits for memory and for the sender, never for a disk that is slow to sync.
 
+mod drops;
 mod find;
 mod keep;
 mod resume;
@@ -31,6 +32,7 @@ use crate::event::{Batch, Span};
 use crate::kinesis::{Spare, Statuses};
 use crate::metrics::Metrics;
 use crate::route::Streams;
+use crate::spool::keeper;
 
 /// How often the globs are run, whatever the watches say ...
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -88,6 +90,8 @@ pub struct Channels {
     pub sender: watch::Receiver<Statuses>,
     /// The stream's record limit.
     pub record_limit: watch::Receiver<usize>,
+    /// Segments of spools that are full.
+    pub drops: mpsc::Receiver<keeper::Drop>,
 }
 
 /// After this time a file that is gone is forgotten; until then its volume may come back.
@@ -325,6 +329,7 @@ impl Reader {
             },
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
+            Some(order) = ch.drops.recv() => self.drop_segment(order),
             () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));
