@@ -25,7 +25,7 @@ pub mod forward;
 pub mod lookup;
 pub mod shim;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -33,7 +33,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::forward::Forward;
@@ -96,7 +96,9 @@ pub enum Error {
     #[error("no command: say which after `--`")]
     NoCommand,
     /// It is not there.
-    #[error("{command} was not found: name it by its path, or check PATH ({path}); of a script, also the interpreter in its first line has to exist")]
+    #[error(
+        "{command} was not found: name it by its path, or check PATH ({path}); of a script, also the interpreter in its first line has to exist"
+    )]
     NotFound {
         /// The command.
         command: String,
@@ -104,7 +106,9 @@ pub enum Error {
         path: String,
     },
     /// It is no program.
-    #[error("{command} cannot be run: {reason}; it has to be a file with the permission to be executed, made for this machine")]
+    #[error(
+        "{command} cannot be run: {reason}; it has to be a file with the permission to be executed, made for this machine"
+    )]
     NotExecutable {
         /// The command.
         command: String,
@@ -255,11 +259,12 @@ impl Process {
     /// Reaps what has ended: the command, and whoever else is to be.
     fn reap(&mut self) {
         loop {
-            let whom = if self.adopts { None } else { Some(self.pid) };
-            if self.exit.is_some() && !self.adopts {
-                return;
-            }
-            match waitpid(whom, WaitOptions::NOHANG) {
+            let ended = match (self.adopts, self.exit) {
+                (true, _) => wait(WaitOptions::NOHANG),
+                (false, None) => waitpid(Some(self.pid), WaitOptions::NOHANG),
+                (false, Some(_)) => return,
+            };
+            match ended {
                 Ok(Some((pid, status))) if pid == self.pid => self.exit = Some(exit(status)),
                 Ok(Some((pid, _))) => tracing::debug!(pid = pid.as_raw_nonzero().get(), "reaped an orphan"),
                 Err(Errno::INTR) => {}
@@ -298,19 +303,39 @@ fn exit(status: WaitStatus) -> Exit {
 
 /// Starts the process: its number, and what its stdout and stderr can be read from.
 fn run(command: &[OsString], orphan: &Orphan, terminal: bool) -> Result<(Pid, (OwnedFd, OwnedFd)), Error> {
-    let Some((program, arguments)) = command.split_first() else { return Err(Error::NoCommand) };
-    let name = program.display().to_string();
-    let path = std::env::var_os("PATH");
-    let missing = |missing, reason: io::Error| match missing {
-        Missing::NotFound => {
-            let path = path.as_ref().map_or_else(|| "not set".to_owned(), |path| path.display().to_string());
-            Error::NotFound { command: name.clone(), path }
+    let (program, mut run) = prepare(command, orphan)?;
+    if !terminal {
+        run.process_group(0);
+    }
+    run.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = run.spawn().map_err(|error| {
+        let is_the_command = run.get_program() == program;
+        match (Errno::from_io_error(&error), error.kind()) {
+            (Some(Errno::NOENT), _) if is_the_command => not_found(program),
+            (Some(Errno::ACCESS | Errno::NOEXEC | Errno::TOOBIG | Errno::TXTBSY), _)
+            | (_, io::ErrorKind::InvalidInput) => {
+                Error::NotExecutable { command: program.display().to_string(), reason: error }
+            }
+            _ => Error::Start { command: program.display().to_string(), source: error },
         }
-        Missing::NotExecutable => Error::NotExecutable { command: name.clone(), reason },
-    };
-    lookup::look_up(program, path.as_ref())
-        .map_err(|what| missing(what, io::ErrorKind::PermissionDenied.into()))?;
-    let mut command = match orphan {
+    })?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("the system gave it");
+    let outputs = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
+    // What std holds of the child is only its number: letting go of it neither waits nor kills.
+    Ok((pid, (outputs.0.into(), outputs.1.into())))
+}
+
+/// The program, and what is to be started in order to get it.
+fn prepare<'a>(command: &'a [OsString], orphan: &Orphan) -> Result<(&'a OsStr, Command), Error> {
+    let Some((program, arguments)) = command.split_first() else { return Err(Error::NoCommand) };
+    lookup::look_up(program, std::env::var_os("PATH").as_ref()).map_err(|missing| match missing {
+        Missing::NotFound => not_found(program),
+        Missing::NotExecutable => Error::NotExecutable {
+            command: program.display().to_string(),
+            reason: io::ErrorKind::PermissionDenied.into(),
+        },
+    })?;
+    let run = match orphan {
         // The first process of a container need not ask: all others end with it.
         Orphan::Die { through } if std::process::id() != 1 => {
             let mut shim = through.iter().cloned().chain(shim::arguments(command));
@@ -324,18 +349,10 @@ fn run(command: &[OsString], orphan: &Orphan, terminal: bool) -> Result<(Pid, (O
             run
         }
     };
-    if !terminal {
-        command.process_group(0);
-    }
-    command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => missing(Missing::NotFound, error),
-        io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => Error::Start { command: name.clone(), source: error },
-        _ => missing(Missing::NotExecutable, error),
-    })?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("the system gave it");
-    let taken = (child.stdout.take(), child.stderr.take());
-    let (Some(stdout), Some(stderr)) = taken else { unreachable!("both were asked for") };
-    // What std holds of the child is only its number: letting go of it neither waits nor kills.
-    Ok((pid, (stdout.into(), stderr.into())))
+    Ok((program, run))
+}
+
+fn not_found(program: &OsStr) -> Error {
+    let path = std::env::var_os("PATH").map_or_else(|| "not set".to_owned(), |path| path.display().to_string());
+    Error::NotFound { command: program.display().to_string(), path }
 }

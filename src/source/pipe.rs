@@ -117,7 +117,8 @@ impl Running {
         if let Some(ended) = self.ended {
             return ended;
         }
-        let lost = Ended { why: Why::Failed(Errno::CANCELED), bytes: 0, events: 0, lost_events: 0, tee_skipped_bytes: 0 };
+        let lost =
+            Ended { why: Why::Failed(Errno::CANCELED), bytes: 0, events: 0, lost_events: 0, tee_skipped_bytes: 0 };
         let ended = (&mut self.end).await.unwrap_or(lost);
         self.ended = Some(ended);
         ended

@@ -42,7 +42,8 @@ pub fn become_command(arguments: &[OsString]) -> u8 {
         return OWN_FAILURE;
     }
     // It may have died before it was asked.
-    let is_orphan = getppid().map(|pid| pid.as_raw_nonzero().to_string()).is_none_or(|pid| *OsStr::new(&pid) != **parent);
+    let is_orphan =
+        getppid().map(|pid| pid.as_raw_nonzero().to_string()).is_none_or(|pid| *OsStr::new(&pid) != **parent);
     if is_orphan {
         return TERMINATED;
     }

@@ -148,7 +148,8 @@ mod tests {
             (2 * PART_BYTES + 5, vec![("P", PART_BYTES), ("P", PART_BYTES), ("F", 5)]),
         ] {
             let text = "x".repeat(bytes);
-            let expected: String = expected.iter().map(|(tag, bytes)| format!("{tag} {}\n", "x".repeat(*bytes))).collect();
+            let expected: String =
+                expected.iter().map(|(tag, bytes)| format!("{tag} {}\n", "x".repeat(*bytes))).collect();
             for end in ["", "\n"] {
                 let whole = text.clone() + end;
                 // At once, in pieces, and byte by byte.
