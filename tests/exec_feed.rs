@@ -111,7 +111,7 @@ fn code(code: u8) -> Exit {
 /// Runs a script to its end: how it ended, and what was kept.
 async fn run_with(script: &str, options: ExecOptions) -> (Finished, Vec<u8>) {
     let (feed, keeper) = keep_all();
-    let mut child = Child::spawn(&shell(script), feed, options).unwrap();
+    let mut child = Child::spawn(&shell(script), feed, &options).unwrap();
     let finished = timeout(PATIENCE, child.wait()).await.unwrap();
     (finished, keeper.join().unwrap())
 }
@@ -142,7 +142,7 @@ fn pause() {
 async fn a_child_that_exits_at_once_after_its_last_line_loses_nothing() {
     let (feed, keeper) = keep_all();
     for n in 0..200_u8 {
-        let mut child = Child::spawn(&shell(&format!("echo {n}; exit {n}")), feed.clone(), plain()).unwrap();
+        let mut child = Child::spawn(&shell(&format!("echo {n}; exit {n}")), feed.clone(), &plain()).unwrap();
         let finished = timeout(PATIENCE, child.wait()).await.unwrap();
         assert_eq!((finished.exit, finished.stdout.events), (code(n), 1));
     }
@@ -162,7 +162,7 @@ async fn a_burst_of_64_mb_arrives_in_order() {
         }
     });
     let script = format!("exec seq -f %0100.0f 1 {LINES}");
-    let mut child = Child::spawn(&shell(&script), feed, plain()).unwrap();
+    let mut child = Child::spawn(&shell(&script), feed, &plain()).unwrap();
     let finished = timeout(PATIENCE, child.wait()).await.unwrap();
     assert_eq!((finished.exit, finished.stdout.bytes), (code(0), LINES * 101));
     drop(child);
@@ -259,7 +259,7 @@ async fn what_cannot_be_run_says_why() {
     };
     let die = ExecOptions { orphan: dies(), ..plain() };
     for options in [plain(), die] {
-        let spawn = |command: OsString| Child::spawn(&[command], Feed::new().0, options.clone());
+        let spawn = |command: OsString| Child::spawn(&[command], Feed::new().0, &options);
         let error = spawn("no-such-command".into()).unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }) && error.code() == 127, "{error}");
         assert!(error.to_string().contains("no-such-command was not found"), "{error}");
@@ -275,9 +275,9 @@ async fn what_cannot_be_run_says_why() {
         assert_eq!(code, 127);
     }
     // Some systems take such a file for a script of the shell if they are asked by way of the shim.
-    let error = Child::spawn(&[file("text", "no program", 0o755)], Feed::new().0, plain()).unwrap_err();
+    let error = Child::spawn(&[file("text", "no program", 0o755)], Feed::new().0, &plain()).unwrap_err();
     assert!(matches!(error, Error::NotExecutable { .. }) && error.code() == 126, "{error}");
-    let error = Child::spawn(&[], Feed::new().0, plain()).unwrap_err();
+    let error = Child::spawn(&[], Feed::new().0, &plain()).unwrap_err();
     assert!(matches!(error, Error::NoCommand) && error.code() == exec::OWN_FAILURE);
 }
 
@@ -312,7 +312,7 @@ async fn the_child_is_no_target_of_its_own_group() {
 async fn a_spool_that_is_full_is_felt_by_the_child_and_costs_nothing() {
     let (feed, mut from) = Feed::new();
     let script = "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; exec seq 3000 50000";
-    let mut child = Child::spawn(&shell(script), feed, plain()).unwrap();
+    let mut child = Child::spawn(&shell(script), feed, &plain()).unwrap();
     let mut waiting = std::pin::pin!(child.wait());
     // More than the pipe and a read hold is not written before anything was kept.
     let Handed { lines: first, kept } = timeout(PATIENCE, from.recv()).await.unwrap().unwrap();
@@ -336,7 +336,7 @@ async fn a_spool_that_is_full_is_felt_by_the_child_and_costs_nothing() {
 #[tokio::test]
 async fn the_end_is_told_when_all_is_kept_and_not_before() {
     let (feed, mut from) = Feed::new();
-    let mut child = Child::spawn(&shell("echo last; exit 1"), feed, plain()).unwrap();
+    let mut child = Child::spawn(&shell("echo last; exit 1"), feed, &plain()).unwrap();
     let Handed { kept, .. } = timeout(PATIENCE, from.recv()).await.unwrap().unwrap();
     assert_eq!(timeout(PATIENCE, child.exit()).await.unwrap(), code(1));
     assert!(timeout(Duration::from_millis(300), child.wait()).await.is_err());
@@ -352,7 +352,7 @@ async fn the_end_is_told_when_all_is_kept_and_not_before() {
 async fn a_spool_that_closes_closes_the_pipe() {
     let (feed, from) = Feed::new();
     drop::<mpsc::Receiver<Handed>>(from);
-    let mut child = Child::spawn(&shell("exec yes"), feed, plain()).unwrap();
+    let mut child = Child::spawn(&shell("exec yes"), feed, &plain()).unwrap();
     let finished = timeout(PATIENCE, child.wait()).await.unwrap();
     assert_eq!((finished.exit.signal, finished.stdout.why), (Some(13), Why::Closed));
     assert!(finished.stdout.lost_events > 0 && finished.stdout.lost_events == finished.stdout.events);
@@ -486,7 +486,7 @@ async fn agent() {
         Ok(script) => {
             let orphan = if std::env::var_os(ORPHAN).is_some() { dies() } else { Orphan::Keep };
             let options = ExecOptions { tee: true, grace: PATIENCE, orphan };
-            let mut child = Child::spawn(&shell(&script), feed, options).unwrap();
+            let mut child = Child::spawn(&shell(&script), feed, &options).unwrap();
             let finished = child.wait().await;
             i32::from(finished.exit.code)
         }

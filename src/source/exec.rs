@@ -169,7 +169,7 @@ pub struct Child {
 impl Child {
     /// Starts a command. To be called in the runtime, by a thread that lives as long as this process does (see [`Orphan::Die`]). Signals are
     /// forwarded from here on: those that come before [`Child::wait`] is polled are when it is.
-    pub fn spawn(command: &[OsString], feed: Feed, options: ExecOptions) -> Result<Self, Error> {
+    pub fn spawn(command: &[OsString], feed: Feed, options: &ExecOptions) -> Result<Self, Error> {
         let Some(program) = command.first() else { return Err(Error::NoCommand) };
         let start = |source| Error::Start { command: program.display().to_string(), source };
         let terminal = rustix::termios::isatty(std::io::stdin());
@@ -182,12 +182,12 @@ impl Child {
         let forward = Forward::catch(terminal).map_err(start)?;
         let changes = signal(SignalKind::child()).map_err(start)?;
         let (pid, outputs) = run(command, &options.orphan, terminal)?;
-        let pipe = |input, stream: Stream, tee| {
-            Pipe { input, stream, tee, feed: feed.clone() }.start(stream.name()).map_err(start)
-        };
+        let (out, err) = (Stream::Stdout, Stream::Stderr);
         // If a thread cannot be had, the pipes close, and the command notices.
-        let stdout = pipe(outputs.0, Stream::Stdout, tees.0)?;
-        let stderr = pipe(outputs.1, Stream::Stderr, tees.1)?;
+        let stdout = Pipe { input: outputs.0, stream: out, tee: tees.0, feed: feed.clone() };
+        let stdout = stdout.start(out.name()).map_err(start)?;
+        let stderr = Pipe { input: outputs.1, stream: err, tee: tees.1, feed };
+        let stderr = stderr.start(err.name()).map_err(start)?;
         let process = Process { pid, changes, adopts: adopts(), exit: None };
         Ok(Self { process, stdout, stderr, forward, grace: options.grace })
     }

@@ -72,7 +72,7 @@ fn open(path: &Path, mode: u32) -> Result<OwnedFd, Error> {
     let create = |source: rustix::io::Errno| Error::Create { path: path.to_owned(), source: source.into() };
     let failed = |source: rustix::io::Errno| Error::Open { path: path.to_owned(), source: source.into() };
     let mode = Mode::from_raw_mode(mode);
-    let made = match rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0) {
+    let is_ours = match rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0) {
         Ok(()) => true,
         Err(rustix::io::Errno::EXIST) => false,
         Err(error) => return Err(create(error)),
@@ -82,7 +82,7 @@ fn open(path: &Path, mode: u32) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let input = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
     check(path, rustix::fs::fstat(&input).map_err(failed)?)?;
-    if made {
+    if is_ours {
         rustix::fs::fchmod(&input, mode).map_err(create)?;
     }
     Ok(input)

@@ -148,8 +148,9 @@ mod tests {
             (2 * PART_BYTES + 5, vec![("P", PART_BYTES), ("P", PART_BYTES), ("F", 5)]),
         ] {
             let text = "x".repeat(bytes);
-            let expected: String =
+            let lines: Vec<String> =
                 expected.iter().map(|(tag, bytes)| format!("{tag} {}\n", "x".repeat(*bytes))).collect();
+            let expected = lines.concat();
             for end in ["", "\n"] {
                 let whole = text.clone() + end;
                 // At once, in pieces, and byte by byte.
