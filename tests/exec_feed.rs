@@ -290,10 +290,15 @@ async fn what_cannot_be_run_says_why() {
         assert_eq!(spawn("".into()).unwrap_err().code(), 127);
         assert_eq!(spawn("/".into()).unwrap_err().code(), 126);
         assert_eq!(spawn(file("data", "#!/bin/sh\n", 0o644)).unwrap_err().code(), 126);
-        // What only the attempt shows, the shim tells by its exit code.
-        let code = match spawn(file("script", "#!/no/such/interpreter\n", 0o755)) {
+        // What only the attempt shows, the shim tells by its exit code, and says to whoever listens.
+        let (feed, _keeper) = keep_all();
+        let code = match Child::spawn(&[file("script", "#!/no/such/interpreter\n", 0o755)], feed, &options) {
             Err(error) => error.code(),
-            Ok(mut child) => timeout(PATIENCE, child.wait()).await.unwrap().exit.code,
+            Ok(mut child) => {
+                let finished = timeout(PATIENCE, child.wait()).await.unwrap();
+                assert!(finished.stderr.events > 0);
+                finished.exit.code
+            }
         };
         assert_eq!(code, 127);
     }
