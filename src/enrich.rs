@@ -54,7 +54,9 @@ pub enum Error {
         nearest: Option<String>,
     },
     /// A star elsewhere than at the end, after a dot or alone.
-    #[error("{0:?} has a \"*\" where none can be; write it last, such as ecs.* or kubernetes.labels.app*, or alone for all")]
+    #[error(
+        "{0:?} has a \"*\" where none can be; write it last, such as ecs.* or kubernetes.labels.app*, or alone for all"
+    )]
     Star(String),
 }
 

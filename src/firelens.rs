@@ -1,8 +1,8 @@
-//! The drop-in for FireLens: what the ECS agent generated for Fluent Bit, read as what kinetail is to do. A task definition that names an
+//! The drop-in for `FireLens`: what the ECS agent generated for Fluent Bit, read as what kinetail is to do. A task definition that names an
 //! image of Fluent Bit works with kinetail's in its place; whatever of it cannot be honoured is a [`Note`], which says so. It listens nowhere
 //! and sends nothing.
 //!
-//! FireLens is a contract of four parts: a socket in `/var/run`, a port, an answer on port 8877, and the file that is read here, in the
+//! `FireLens` is a contract of four parts: a socket in `/var/run`, a port, an answer on port 8877, and the file that is read here, in the
 //! classic format. Its sections say what each container's `logConfiguration` says.
 
 mod classic;
@@ -117,7 +117,7 @@ pub enum Destination<'a> {
 /// The files that an `@INCLUDE` names, each with its own name and its text; or why there are none.
 pub type Included = Result<Vec<(String, String)>, String>;
 
-/// Whether this is a router's container of FireLens: the file to read. A file alone does not say so, since images of Fluent Bit have it too.
+/// Whether this is a router's container of `FireLens`: the file to read. A file alone does not say so, since images of Fluent Bit have it too.
 pub fn detect(env: impl Fn(&str) -> Option<String>, is_file: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let in_ecs = ECS.iter().any(|name| env(name).is_some_and(|value| !value.is_empty()));
     [CONFIG, YAML, FLUENTD].into_iter().map(PathBuf::from).find(|path| in_ecs && is_file(path))
@@ -139,7 +139,8 @@ pub fn plan(
     include: impl FnMut(&str) -> Included,
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<Plan, Error> {
-    if file.ends_with(".yaml") || file.ends_with(".yml") || looks_like_yaml(text) {
+    let extension = Path::new(file).extension();
+    if extension.is_some_and(|extension| extension == "yaml" || extension == "yml") || looks_like_yaml(text) {
         return Err(Error::Yaml { file: file.to_owned() });
     }
     if first_line(text).is_some_and(|line| line.starts_with('<')) {
@@ -204,7 +205,11 @@ impl Plan {
             "FILTER" => filter::add(self, section, document, notes),
             "OUTPUT" => output::add(self, section, document, notes),
             "PARSER" | "MULTILINE_PARSER" => {
-                notes.section(section, Weight::Moot, "it is not used: how lines are parsed is set by kinetail's own sources");
+                notes.section(
+                    section,
+                    Weight::Moot,
+                    "it is not used: how lines are parsed is set by kinetail's own sources",
+                );
             }
             _ => notes.section(section, Weight::Differs, "kinetail knows no such section; nothing is done by it"),
         }

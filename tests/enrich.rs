@@ -132,12 +132,7 @@ async fn until(metadata: &mut watch::Receiver<Metadata>, what: &str, holds: impl
 #[tokio::test]
 async fn a_task_is_known_as_soon_as_its_endpoint_answers_rightly_and_is_not_asked_again() {
     let mut tasks = JoinSet::new();
-    let script = vec![
-        Does::Answer(500, "not yet"),
-        Does::Flood,
-        Does::Answer(200, "{\"Cluster\": "),
-        Does::Right,
-    ];
+    let script = vec![Does::Answer(500, "not yet"), Does::Flood, Does::Answer(200, "{\"Cluster\": "), Does::Right];
     let (uri, mut counted) = endpoint(&mut tasks, script.clone()).await;
     let mut metadata = keep(&mut tasks, Settings::default(), |name| (name == ecs::VARIABLE).then(|| uri.clone()));
     let first = until(&mut metadata, "the machine's name", |m| m.get("host.name").is_some()).await;
@@ -186,7 +181,10 @@ async fn what_goes_wrong_is_told_and_bounded() {
     for early in [Does::Answer(200, "{}"), Does::Answer(200, "[]"), Does::Answer(200, r#"{"Cluster":7}"#)] {
         assert!(matches!(error_of(vec![early]).await, ecs::Error::Json { .. }));
     }
-    assert!(matches!(error_of(vec![Does::Answer(302, "")]).await, ecs::Error::Status { .. }), "it follows nobody elsewhere");
+    assert!(
+        matches!(error_of(vec![Does::Answer(302, "")]).await, ecs::Error::Status { .. }),
+        "it follows nobody elsewhere"
+    );
     assert!(matches!(error_of(vec![Does::Flood]).await, ecs::Error::TooLong(_)));
     assert!(matches!(error_of(vec![Does::Announce]).await, ecs::Error::TooLong(_)));
     assert!(matches!(error_of(vec![Does::Tear]).await, ecs::Error::Body { .. }));

@@ -104,7 +104,7 @@ struct Task {
     cluster: Option<String>,
     service_name: Option<String>,
     #[serde(rename = "TaskARN")]
-    task_arn: String,
+    arn: String,
     family: Option<String>,
     revision: Option<String>,
     launch_type: Option<String>,
@@ -117,7 +117,7 @@ struct Task {
 struct Container {
     name: String,
     #[serde(rename = "ContainerARN")]
-    container_arn: Option<String>,
+    arn: Option<String>,
     docker_id: Option<String>,
     image: Option<String>,
 }
@@ -211,17 +211,17 @@ impl Endpoint {
 fn fields(task: Task, container: Container) -> Vec<Field> {
     // The service gives the name or the whole ARN, by the platform; people know it by its name.
     let name = |text: String| last(&text).to_owned();
-    let task_id = last(&task.task_arn).to_owned();
+    let task_id = last(&task.arn).to_owned();
     let ecs = [
         ("cluster", task.cluster.map(name)),
         ("service", task.service_name),
-        ("task_arn", Some(task.task_arn)),
+        ("task_arn", Some(task.arn)),
         ("task_id", Some(task_id)),
         ("task_family", task.family),
         ("task_revision", task.revision),
         ("launch_type", task.launch_type),
         ("container_name", Some(container.name)),
-        ("container_arn", container.container_arn),
+        ("container_arn", container.arn),
         ("container_id", container.docker_id),
         ("image", container.image),
     ];
@@ -246,7 +246,10 @@ mod tests {
         let endpoint = Endpoint::parse("http://169.254.170.2/v4/abc-1/").unwrap();
         assert_eq!((endpoint.base.as_str(), endpoint.port), ("http://169.254.170.2/v4/abc-1", 80));
         let six = Endpoint::parse("http://[fd00:ec2::23]:8080/v4").unwrap();
-        assert_eq!((six.host.as_str(), six.port, six.authority.as_str()), ("fd00:ec2::23", 8080, "[fd00:ec2::23]:8080"));
+        assert_eq!(
+            (six.host.as_str(), six.port, six.authority.as_str()),
+            ("fd00:ec2::23", 8080, "[fd00:ec2::23]:8080")
+        );
         for refused in ["", "169.254.170.2", "https://169.254.170.2/v4", "/v4", "http://", "file:///etc/passwd"] {
             let error = Endpoint::parse(refused).unwrap_err().to_string();
             assert!(error.contains(&format!("{refused:?}")), "{error}");

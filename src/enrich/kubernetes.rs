@@ -179,7 +179,7 @@ fn unquote(quoted: &str) -> Option<String> {
         match c {
             '"' => return None,
             '\\' => escaped(&mut rest, &mut out)?,
-            c => push(&mut out, c)?,
+            c => push(&mut out, c),
         }
     }
     Some(String::from_utf8_lossy(&out).into_owned())
@@ -189,8 +189,8 @@ fn unquote(quoted: &str) -> Option<String> {
 fn escaped(rest: &mut std::str::Chars<'_>, out: &mut Vec<u8>) -> Option<()> {
     let byte = match rest.next()? {
         'x' => u8::try_from(number(rest, 2)?).ok()?,
-        'u' => return push(out, char::from_u32(number(rest, 4)?)?),
-        'U' => return push(out, char::from_u32(number(rest, 8)?)?),
+        'u' => return char::from_u32(number(rest, 4)?).map(|c| push(out, c)),
+        'U' => return char::from_u32(number(rest, 8)?).map(|c| push(out, c)),
         'a' => 7,
         'b' => 8,
         't' => b'\t',
@@ -198,7 +198,8 @@ fn escaped(rest: &mut std::str::Chars<'_>, out: &mut Vec<u8>) -> Option<()> {
         'v' => 11,
         'f' => 12,
         'r' => b'\r',
-        same @ ('"' | '\\') => return push(out, same),
+        '"' => b'"',
+        '\\' => b'\\',
         _ => return None,
     };
     out.push(byte);
@@ -210,9 +211,8 @@ fn number(rest: &mut std::str::Chars<'_>, digits: usize) -> Option<u32> {
     (0..digits).try_fold(0_u32, |number, _| number.checked_mul(16)?.checked_add(rest.next()?.to_digit(16)?))
 }
 
-fn push(out: &mut Vec<u8>, c: char) -> Option<()> {
+fn push(out: &mut Vec<u8>, c: char) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-    Some(())
 }
 
 #[cfg(test)]

@@ -23,7 +23,10 @@ fn chosen_fields_are_rendered_as_members_in_their_objects() {
         rendered(&["*"]),
         r#""ecs":{"cluster":"prod","image":"a \"b\"\n"},"cloud":{"availability_zone":"eu-west-1a"},"kubernetes":{"pod_name":"web-1","labels":{"app.kubernetes.io/name":"web","tier":"front"},"annotations":{"note":"x"}},"host":{"name":"node"}"#
     );
-    assert_eq!(rendered(&["ecs.*", "host.name"]), r#""ecs":{"cluster":"prod","image":"a \"b\"\n"},"host":{"name":"node"}"#);
+    assert_eq!(
+        rendered(&["ecs.*", "host.name"]),
+        r#""ecs":{"cluster":"prod","image":"a \"b\"\n"},"host":{"name":"node"}"#
+    );
     assert_eq!(
         rendered(&["kubernetes.labels.app*", "ecs.cluster"]),
         r#""ecs":{"cluster":"prod"},"kubernetes":{"labels":{"app.kubernetes.io/name":"web"}}"#
@@ -40,10 +43,7 @@ fn objects_come_apart_under_their_names() {
     let objects = sample().objects(&Chosen::parse(&["cloud.*", "host.*"]).unwrap());
     assert_eq!(
         objects,
-        [
-            ("cloud", br#"{"availability_zone":"eu-west-1a"}"#.to_vec()),
-            ("host", br#"{"name":"node"}"#.to_vec())
-        ]
+        [("cloud", br#"{"availability_zone":"eu-west-1a"}"#.to_vec()), ("host", br#"{"name":"node"}"#.to_vec())]
     );
 }
 

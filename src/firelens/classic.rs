@@ -17,9 +17,9 @@ use std::sync::Arc;
 use super::note::Notes;
 use super::{Error, Included, MAX_BYTES, MAX_SECTIONS, Weight};
 
-/// How deep files may include each other. FireLens' own includes one file, and people's seldom more than another.
+/// How deep files may include each other. `FireLens`' own includes one file, and people's seldom more than another.
 const MAX_DEPTH: usize = 8;
-/// How many files are read at all.
+/// How many times files are included, and how many are read at all.
 pub(super) const MAX_FILES: usize = 64;
 /// The sections that Fluent Bit knows. Another name that is indented is that of a group within a section.
 const KNOWN: [&str; 10] = [
@@ -103,7 +103,11 @@ impl Document {
                     if let Some(value) = env(name) {
                         self.environment.insert(name.to_owned(), value);
                     } else {
-                        notes.differs(section, entry, &format!("the variable {name} is not set, and stands for nothing here"));
+                        notes.differs(
+                            section,
+                            entry,
+                            &format!("the variable {name} is not set, and stands for nothing here"),
+                        );
                     }
                 }
             }
@@ -126,7 +130,7 @@ pub(super) fn read(
     env: impl Fn(&str) -> Option<String>,
     notes: &mut Notes,
 ) -> Result<Document, Error> {
-    let mut reader = Reader { include, document: Document::default(), files: Vec::new(), bytes: 0, notes };
+    let mut reader = Reader { include, document: Document::default(), files: Vec::new(), asked: 0, bytes: 0, notes };
     reader.file(file, text, 0)?;
     let Reader { mut document, .. } = reader;
     document.look_up(env, notes);
@@ -138,6 +142,8 @@ struct Reader<'a, F> {
     document: Document,
     /// The names of the files that were read.
     files: Vec<String>,
+    /// How often something was included.
+    asked: usize,
     bytes: usize,
     notes: &'a mut Notes,
 }
@@ -185,19 +191,36 @@ impl<F: FnMut(&str) -> Included> Reader<'_, F> {
                     Some((name, value)) => {
                         self.document.variables.insert(name.trim().to_owned(), value.trim().to_owned());
                     }
-                    None => self.notes.at(place, Weight::Differs, ["", command, argument], "it sets nothing; write name=value"),
+                    None => self.notes.at(
+                        place,
+                        Weight::Differs,
+                        ["", command, argument],
+                        "it sets nothing; write name=value",
+                    ),
                 }
                 Ok(())
             }
             _ => {
-                self.notes.at(place, Weight::Differs, ["", command, argument], "kinetail knows no such command; nothing is done by it");
+                self.notes.at(
+                    place,
+                    Weight::Differs,
+                    ["", command, argument],
+                    "kinetail knows no such command; nothing is done by it",
+                );
                 Ok(())
             }
         }
     }
 
     fn include(&mut self, wanted: &str, place: &Place, depth: usize) -> Result<(), Error> {
-        let found = if depth >= MAX_DEPTH {
+        self.asked += 1;
+        let found = if self.asked > MAX_FILES {
+            // Said once, since a loop would say it without end.
+            if self.asked > MAX_FILES + 1 {
+                return Ok(());
+            }
+            Err(format!("more than {MAX_FILES} files are included; from here on none is"))
+        } else if depth >= MAX_DEPTH {
             Err(format!("files include each other more than {MAX_DEPTH} levels deep"))
         } else {
             (self.include)(wanted)
@@ -223,12 +246,22 @@ impl<F: FnMut(&str) -> Included> Reader<'_, F> {
 
     fn header(&mut self, words: &str, at_margin: bool, within: Within, place: Place) -> Result<Within, Error> {
         let Some((name, _)) = words.trim_start_matches('[').split_once(']') else {
-            self.notes.at(&place, Weight::Differs, ["", words, ""], "the bracket is not closed, and what follows belongs to nothing");
+            self.notes.at(
+                &place,
+                Weight::Differs,
+                ["", words, ""],
+                "the bracket is not closed, and what follows belongs to nothing",
+            );
             return Ok(Within::Nothing);
         };
         let name = name.trim().to_ascii_uppercase();
         if !at_margin && !KNOWN.contains(&name.as_str()) && !matches!(within, Within::Nothing) {
-            self.notes.at(&place, Weight::Differs, ["", words, ""], "groups within sections are nothing that kinetail uses; it is left out");
+            self.notes.at(
+                &place,
+                Weight::Differs,
+                ["", words, ""],
+                "groups within sections are nothing that kinetail uses; it is left out",
+            );
             return Ok(Within::Group);
         }
         if self.document.sections.len() >= MAX_SECTIONS {

@@ -1,12 +1,12 @@
-//! Sections of filters: the fields that FireLens adds, and the patterns that tasks keep or drop events by.
+//! Sections of filters: the fields that `FireLens` adds, and the patterns that tasks keep or drop events by.
 
 use regex::{Regex, RegexBuilder};
 
+use super::Plan;
 use super::classic::{Document, Entry, Section};
 use super::note::{Notes, Weight};
 use super::output::pattern;
 use super::tag::Pattern;
-use super::Plan;
 
 /// What a pattern may take when it is made ready, so that none of a few characters takes all memory.
 const MAX_REGEX_BYTES: usize = 1024 * 1024;

@@ -46,7 +46,11 @@ struct Input {
 pub(super) fn add(plan: &mut Plan, section: &Section, document: &Document, notes: &mut Notes) {
     let plugin = document.resolve(section.plugin().unwrap_or_default()).to_ascii_lowercase();
     if !matches!(plugin.as_str(), "forward" | "tcp") {
-        notes.section(section, Weight::Lost, "kinetail does not read from there by this file; files are read by its own sources");
+        notes.section(
+            section,
+            Weight::Lost,
+            "kinetail does not read from there by this file; files are read by its own sources",
+        );
         return;
     }
     let mut input = Input::default();
@@ -56,12 +60,17 @@ pub(super) fn add(plan: &mut Plan, section: &Section, document: &Document, notes
     if input.unusable {
         return;
     }
-    let address = |port| SocketAddr::new(input.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), input.port.unwrap_or(port));
+    let address =
+        |port| SocketAddr::new(input.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), input.port.unwrap_or(port));
     if plugin == "tcp" {
         if input.tag == HEALTH_TAG {
             plan.health = Some(address(TCP_PORT));
         } else {
-            notes.section(section, Weight::Lost, "kinetail answers health checks by plain TCP and takes no logs by it; nothing listens there");
+            notes.section(
+                section,
+                Weight::Lost,
+                "kinetail answers health checks by plain TCP and takes no logs by it; nothing listens there",
+            );
         }
         return;
     }
@@ -96,7 +105,9 @@ impl Input {
                 "localhost" => self.address = Some(Ipv4Addr::LOCALHOST.into()),
                 _ => match value.trim_start_matches('[').trim_end_matches(']').parse() {
                     Ok(address) => self.address = Some(address),
-                    Err(_) => self.refuse(section, entry, notes, "it is no address such as 127.0.0.1; nothing listens there"),
+                    Err(_) => {
+                        self.refuse(section, entry, notes, "it is no address such as 127.0.0.1; nothing listens there");
+                    }
                 },
             },
             "port" => match value.parse() {
@@ -106,13 +117,27 @@ impl Input {
             "tag" => value.clone_into(&mut self.tag),
             "tag_prefix" => notes.differs(section, entry, "tags stay as they are sent; this is not put before them"),
             "shared_key" | "empty_shared_key" | "security.users" | "self_hostname" | "tls" => {
-                notes.differs(section, entry, "who may send is not checked by it; set that in kinetail's own configuration");
+                notes.differs(
+                    section,
+                    entry,
+                    "who may send is not checked by it; set that in kinetail's own configuration",
+                );
             }
             key if key.starts_with("tls.") => {
                 notes.differs(section, entry, "it is not used; set TLS in kinetail's own configuration");
             }
-            "mem_buf_limit" | "buffer_chunk_size" | "buffer_max_size" | "chunk_size" | "buffer_size" | "storage.type"
-            | "storage.pause_on_chunks_overlimit" | "threaded" | "alias" | "log_level" | "format" | "separator" => {
+            "mem_buf_limit"
+            | "buffer_chunk_size"
+            | "buffer_max_size"
+            | "chunk_size"
+            | "buffer_size"
+            | "storage.type"
+            | "storage.pause_on_chunks_overlimit"
+            | "threaded"
+            | "alias"
+            | "log_level"
+            | "format"
+            | "separator" => {
                 notes.moot(section, entry, "kinetail writes what it takes to its spool, which has limits of its own");
             }
             _ => notes.differs(section, entry, "kinetail knows no such option; nothing is done by it"),

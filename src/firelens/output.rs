@@ -222,10 +222,21 @@ impl Draft {
 /// Notes an option that is not taken over.
 fn other(section: &Section, entry: &Entry, notes: &mut Notes) {
     match entry.key.to_ascii_lowercase().as_str() {
-        "retry_limit" => notes.moot(section, entry, "kinetail sends again until the stream takes it, and gives nothing up"),
-        "auto_retry_requests" | "experimental_concurrency" | "experimental_concurrency_retries" | "http_request_timeout"
-        | "aggregation_maximum_record_size" | "skip_aggregation_record_size" | "workers" | "alias" | "log_level"
-        | "log_suppress_interval" | "tls" | "tls.verify" => notes.moot(section, entry, BY_ITSELF),
+        "retry_limit" => {
+            notes.moot(section, entry, "kinetail sends again until the stream takes it, and gives nothing up");
+        }
+        "auto_retry_requests"
+        | "experimental_concurrency"
+        | "experimental_concurrency_retries"
+        | "http_request_timeout"
+        | "aggregation_maximum_record_size"
+        | "skip_aggregation_record_size"
+        | "workers"
+        | "alias"
+        | "log_level"
+        | "log_suppress_interval"
+        | "tls"
+        | "tls.verify" => notes.moot(section, entry, BY_ITSELF),
         key if key.starts_with("net.") || key.starts_with("storage.") => notes.moot(section, entry, BY_ITSELF),
         key if key.starts_with("tls.") => notes.differs(section, entry, "it is not used; set kinesis.ca_file instead"),
         "profile" => notes.differs(section, entry, "the task's own credentials are used; set AWS_PROFILE instead"),
@@ -245,7 +256,11 @@ fn compression(format: Format, section: &Section, document: &Document, notes: &m
         ("gzip", Format::Lines) => Compression::Gzip,
         ("zstd", Format::Lines | Format::Kpl) => Compression::Zstd,
         _ => {
-            notes.differs(section, entry, "not with records of this kind: they are sent as they are; see kinesis.format and kinesis.compression");
+            notes.differs(
+                section,
+                entry,
+                "not with records of this kind: they are sent as they are; see kinesis.format and kinesis.compression",
+            );
             Compression::None
         }
     }

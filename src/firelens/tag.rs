@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-/// What stands between a container's name and the task's in a tag of FireLens.
+/// What stands between a container's name and the task's in a tag of `FireLens`.
 const INFIX: &str = "-firelens-";
 
 /// What a tag has to be like, by `Match` or `Match_Regex`.
@@ -67,7 +67,7 @@ fn glob_matches(glob: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The container that a tag of FireLens names: `app` of `app-firelens-158d1c8083dd49d6b527399fd6414f5c`.
+/// The container that a tag of `FireLens` names: `app` of `app-firelens-158d1c8083dd49d6b527399fd6414f5c`.
 pub fn container(tag: &str) -> Option<&str> {
     tag.rsplit_once(INFIX).map(|(name, _)| name).filter(|name| !name.is_empty())
 }
