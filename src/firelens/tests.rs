@@ -399,7 +399,7 @@ fn includes_that_never_end_are_ended() {
         made += 1;
         Ok(vec![(format!("file {made}"), "@INCLUDE x\n@INCLUDE x\n".to_owned())])
     }));
-    assert_eq!(made, 64);
+    assert!(made <= 64, "{made} files were asked for");
     assert_eq!(said.iter().filter(|said| said.contains("more than 64 files")).count(), 1, "{said:?}");
 }
 
