@@ -1,5 +1,7 @@
 //! Metadata from the real places: an ECS endpoint that misbehaves at first, and a downward volume that the kubelet swaps.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test's helpers fail")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,7 +77,7 @@ async fn answer(mut socket: TcpStream, does: Does) -> Option<()> {
         Does::Flood => {
             socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
             loop {
-                socket.write_all(&[b' '; 65536]).await.ok()?;
+                socket.write_all(&[b' '; 8192]).await.ok()?;
             }
         }
         Does::Announce => {
