@@ -24,6 +24,7 @@ use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::kinesis::{SenderConfig, Statuses};
 use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
+use crate::source::feeders::{self, Feeders};
 use crate::source::file::Group;
 use crate::source::file::known::place;
 use crate::source::file::reader::{self, Reader};
@@ -54,6 +55,9 @@ pub enum Error {
     /// A spool cannot be used.
     #[error(transparent)]
     Spool(#[from] spool::Error),
+    /// A feeder cannot be started.
+    #[error(transparent)]
+    Feeders(#[from] feeders::Error),
     /// The system gives no thread.
     #[error("a thread cannot be started: {0}; raise the limit of processes (pids) of this container")]
     Thread(std::io::Error),
@@ -149,6 +153,8 @@ impl Agent {
         let (status, status_rx) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
+        let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
+        let feeders = Feeders::start(&config.sources, feed)?;
         let (drops_tx, drops) = mpsc::channel(1);
         let (committed, committed_rx) = watch::channel(Committed::default());
         let keeping: Vec<_> = spools
@@ -185,7 +191,7 @@ impl Agent {
         let drained = {
             let stopping = stop_tx.clone();
             let sending = delivery.run(channels);
-            let ended = until_stopped(stop, keeping, &stopping, config.shutdown.timeout);
+            let ended = until_stopped(stop, feeders, keeping, &stopping, config.shutdown.timeout);
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
@@ -216,15 +222,20 @@ fn summary(metrics: &Metrics, drained: bool) -> Summary {
 /// Completes at the deadline after the stop.
 async fn until_stopped(
     stop: impl Future<Output = ()>,
+    mut feeders: Feeders,
     keeping: Vec<Keeping>,
     stopping: &watch::Sender<bool>,
     limit: Duration,
 ) {
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        () = feeders.ended() => tracing::info!("stdin has ended"),
+    }
     let deadline = Instant::now() + limit;
     tracing::info!(timeout = ?limit, "stopping: reading to the end of the files, then sending what is left");
     // What the feeders have is in files before those are read to their end.
     let kept = async {
+        feeders.stop().await;
         for spool in keeping {
             spool.end().await;
         }

@@ -6,11 +6,14 @@
 //! | 1 | it failed at run time |
 //! | 2 | the command line or the configuration is wrong; nothing was done |
 //!
+//! `exec` answers the code of its command, and 125 to 127 where there is none, as `docker run` does.
+//!
 //! A new subcommand is a module, a variant of [`Command`] and a match arm in [`main`]. What a command does with the
 //! configuration is not here.
 
 mod check;
 mod demo;
+mod exec;
 mod local;
 mod parse;
 mod replay;
@@ -46,6 +49,8 @@ pub struct Cli {
 enum Command {
     /// Tail the files and send what they say, until SIGTERM
     Run(SettingFlags),
+    /// Run a service, and send what it writes to stdout and stderr; the exit code is the service's
+    Exec(exec::ExecArgs),
     /// Check the configuration and print what is in effect, with secrets masked
     Check(SettingFlags),
     /// Show what the agent would make of lines; nothing is sent, and nothing is kept
@@ -135,6 +140,7 @@ impl SettingFlags {
 pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
     match &cli.command {
         Command::Run(flags) => run::run(flags, environment),
+        Command::Exec(args) => exec::exec(args, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
         Command::Replay(args) => replay::replay(args, environment),

@@ -72,12 +72,12 @@ impl Feed {
 /// Why a spool cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the spool {dir} of source {source_name} cannot be opened: {error}; make state_dir writable for this user, and give it space"
+    "the spool {dir} of {name} cannot be opened: {source}; make state_dir writable for this user, and give it space"
 )]
 pub struct Error {
     dir: PathBuf,
-    source_name: Arc<str>,
-    error: std::io::Error,
+    name: Arc<str>,
+    source: std::io::Error,
 }
 
 /// Where the spool of a source lies.
@@ -124,10 +124,10 @@ impl Spool {
     fn open(source: &SourceConfig, config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let name: Arc<str> = source.name.as_str().into();
         let dir = directory(&config.state_dir, &source.name);
-        let keeper = Keeper::open(Arc::clone(&name), dir.clone(), config.spool, metrics).map_err(|error| Error {
+        let keeper = Keeper::open(Arc::clone(&name), dir.clone(), config.spool, metrics).map_err(|source| Error {
             dir,
-            source_name: Arc::clone(&name),
-            error,
+            name: Arc::clone(&name),
+            source,
         })?;
         let (feed, handed) = Feed::new();
         Ok(Self { source: name, kind: source.kind, keeper, feed, handed })

@@ -207,16 +207,3 @@ fn a_fixed_backoff_is_noticed() {
     let problem = judge(&crowd(), &run(&crowd(), Mutant::FixedBackoff)).unwrap_err();
     assert!(problem.starts_with("fairness") || problem.starts_with("throttled"), "{problem}");
 }
-
-#[test]
-#[ignore]
-fn tmp_large() {
-    let v = std::env::var("FL").unwrap();
-    let p: Vec<f64> = v.split(',').map(|x| x.parse().unwrap()).collect();
-    let mut s = fleet(p[0] as u32, p[1] as u32, p[2], if p[5] > 0.0 { Mode::Source(1) } else { Mode::Random });
-    (s.warm, s.end) = (p[3] as u64 * SECOND, p[4] as u64 * SECOND);
-    if p[5] > 1.0 { s.limits = Limits::Windows }
-    let t = std::time::Instant::now();
-    let o = run(&s, Mutant::None);
-    println!("{HEAD}\n{}\n{o:?} {:?}", row(&s, &o), t.elapsed());
-}

@@ -167,10 +167,11 @@ impl Resolver<'_> {
                 SourceKind::File => limits::SOURCE_NAME,
                 other => other.as_str(),
             };
-            let numbered = |n: usize| if n == 1 { base.to_owned() } else { format!("{base}-{n}") };
             let is_free = |name: &String| !taken.contains_key(name.as_str()) && !names.contains(name);
-            let free = (1..).map(numbered).find(is_free).expect("there is always a higher number");
-            names.push(source.name.clone().unwrap_or(free));
+            // One of these is free: there are fewer sources than that.
+            let numbered = (2..=raw.len() + 1).map(|n| format!("{base}-{n}"));
+            let free = std::iter::once(base.to_owned()).chain(numbered).find(is_free);
+            names.push(source.name.clone().or(free).unwrap_or_default());
         }
         names
     }
@@ -195,7 +196,6 @@ impl Resolver<'_> {
                 let message = format!("does not go with type: {}, which has no files; remove it", kind.as_str());
                 self.report(&paths_path, message);
             }
-            SourceKind::Stdin | SourceKind::Exec => {}
             SourceKind::Fifo if paths.len() != 1 => self.missing(&paths_path, "a fifo has one path"),
             SourceKind::File if paths.is_empty() => {
                 self.missing(
@@ -203,7 +203,7 @@ impl Resolver<'_> {
                     "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths",
                 );
             }
-            SourceKind::Fifo | SourceKind::File => {}
+            SourceKind::Stdin | SourceKind::Exec | SourceKind::Fifo | SourceKind::File => {}
         }
         if kind == SourceKind::Exec && self.demand == Demand::Complete {
             let message = "is exec, and there is no command: start it with kinetail exec -- COMMAND".to_owned();
