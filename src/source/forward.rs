@@ -1,4 +1,4 @@
-//! The Fluent Forward server: what ECS FireLens, docker's `fluentd` log driver, Fluent Bit, Fluentd and the fluent-logger libraries speak. Each event
+//! The Fluent Forward server: what `FireLens`, docker's `fluentd` log driver, Fluent Bit, Fluentd and the fluent-logger libraries speak. Each event
 //! becomes one line of JSON in the spool. An acknowledgement is sent when the spool has kept the events, and never before.
 //!
 //! A line is the record as it came, with `tag` and `time` before its fields where it has none of these names. A message that cannot be read closes

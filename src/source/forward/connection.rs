@@ -146,17 +146,21 @@ impl Connection {
         }
         // What was sent still arrives, and TLS says that this is the end. A client that is gone needs neither.
         timeout(DRAIN_PAUSE, self.io.shutdown()).await.ok();
-        match &ended {
-            Ok(()) => {}
-            Err(error) => match error.reason() {
-                Some(reason) => {
-                    self.shared.counters.rejected.with_label_values(&[reason]).inc();
-                    tracing::warn!(peer = self.peer, offset = self.offset, reason, %error, "a Forward connection is closed; what was complete before is kept");
-                }
-                None => tracing::debug!(peer = self.peer, offset = self.offset, %error, "a Forward connection ended"),
-            },
+        if let Err(error) = &ended {
+            self.tell(error);
         }
         !matches!(ended, Err(Ended::Closed))
+    }
+
+    /// Says once why a connection is closed, and counts it if its client is to blame.
+    fn tell(&self, error: &Ended) {
+        let (peer, offset) = (&self.peer, self.offset);
+        let Some(reason) = error.reason() else {
+            tracing::debug!(peer, offset, %error, "a Forward connection ended");
+            return;
+        };
+        self.shared.counters.rejected.with_label_values(&[reason]).inc();
+        tracing::warn!(peer, offset, reason, %error, "a Forward connection is closed; what was complete before is kept");
     }
 
     async fn serve(&mut self, key: Option<&SharedKey>) -> Result<(), Ended> {

@@ -107,7 +107,13 @@ impl Handshake<'_> {
         for part in [salt, hostname, &self.nonce, self.key.0.as_bytes()] {
             hash.update(part);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut hex = String::with_capacity(2 * Sha512::output_size());
+        for byte in hash.finalize() {
+            for digit in [byte >> 4, byte & 15] {
+                hex.extend(char::from_digit(u32::from(digit), 16));
+            }
+        }
+        hex
     }
 }
 

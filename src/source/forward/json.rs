@@ -57,12 +57,11 @@ fn text(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let escape_of = |byte: u8| ESCAPES.get(usize::from(byte)).copied().unwrap_or(0);
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| escape_of(*byte) != 0) {
-        let (clean, from) = rest.split_at(at);
+    loop {
+        let (clean, from) = rest.split_at(clean_length(rest));
         out.extend_from_slice(clean);
-        let Some((byte, after)) = from.split_first() else { break };
+        let Some((byte, after)) = from.split_first() else { return };
         match escape_of(*byte) {
             b'u' => {
                 let digit = |n: u8| HEX.get(usize::from(n)).copied().unwrap_or(b'0');
@@ -72,7 +71,28 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
+}
+
+fn escape_of(byte: u8) -> u8 {
+    ESCAPES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+/// How many bytes there are before the first that has to be escaped. Most texts have none, so that eight are looked at together.
+fn clean_length(text: &[u8]) -> usize {
+    let (words, _) = text.as_chunks::<8>();
+    let clean = 8 * words.iter().take_while(|word| !has_escape(u64::from_le_bytes(**word))).count();
+    let (_, rest) = text.split_at(clean);
+    clean + rest.iter().position(|byte| escape_of(*byte) != 0).unwrap_or(rest.len())
+}
+
+/// Whether one of eight bytes is a control character, a quote or a backslash.
+fn has_escape(word: u64) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // The highest bit of some byte is set if a byte is below this; true of the word as a whole, not of each byte.
+    let has_below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let (quote, backslash) = (ONES * u64::from(b'"'), ONES * u64::from(b'\\'));
+    has_below(word, 0x20) | has_below(word ^ quote, 1) | has_below(word ^ backslash, 1) != 0
 }
 
 /// Appends the next value, which lies in so many others.

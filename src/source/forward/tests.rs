@@ -135,6 +135,20 @@ fn every_kind_of_value_has_its_json() {
 }
 
 #[test]
+fn escapes_are_found_wherever_they_stand() {
+    for special in 0..=u8::MAX {
+        for at in 0..20 {
+            let mut text = [b'z'; 20];
+            text[at] = special;
+            let text: String = text.into_iter().map(char::from).collect();
+            let mut out = Vec::new();
+            json::string(text.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&text).unwrap());
+        }
+    }
+}
+
+#[test]
 fn lines_are_records_with_tag_and_time_before_them() {
     let line = |bytes: &[u8]| {
         let (lines, left, problem) = decode(bytes);

@@ -77,15 +77,16 @@ impl<'a> Time<'a> {
     /// The time that an extension stands for, if it does.
     pub(super) fn of_extension(tag: i8, bytes: &[u8]) -> Option<Self> {
         match (tag, bytes) {
-            (EVENT_TIME | TIMESTAMP, [a, b, c, d, e, f, g, h]) => {
-                let (first, second) = (u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h]));
+            (EVENT_TIME | TIMESTAMP, [s0, s1, s2, s3, rest @ ..]) if rest.len() == 4 => {
+                let first = u32::from_be_bytes([*s0, *s1, *s2, *s3]);
+                let second = u32::from_be_bytes(rest.try_into().ok()?);
                 if tag == EVENT_TIME {
                     return Self::at(u64::from(first), second);
                 }
                 // 30 bits of nanoseconds before 34 bits of seconds.
                 Self::at((u64::from(first & 3) << 32) | u64::from(second), first >> 2)
             }
-            (TIMESTAMP, [a, b, c, d]) => Self::at(u64::from(u32::from_be_bytes([*a, *b, *c, *d])), 0),
+            (TIMESTAMP, [_, _, _, _]) => Self::at(u64::from(u32::from_be_bytes(bytes.try_into().ok()?)), 0),
             (TIMESTAMP, [n0, n1, n2, n3, seconds @ ..]) => {
                 let seconds = i64::from_be_bytes(seconds.try_into().ok()?);
                 Self::at(u64::try_from(seconds).ok()?, u32::from_be_bytes([*n0, *n1, *n2, *n3]))
@@ -115,7 +116,7 @@ impl Stamp {
         if self.second != seconds || self.text.is_empty() {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             let text = humantime::format_rfc3339_seconds(time).to_string();
-            self.text = text.trim_end_matches('Z').to_owned();
+            text.trim_end_matches('Z').clone_into(&mut self.text);
             self.second = seconds;
         }
         out.extend_from_slice(self.text.as_bytes());
