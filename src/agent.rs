@@ -154,7 +154,7 @@ impl Agent {
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
         let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
-        let feeders = Feeders::start(&config.sources, feed)?;
+        let feeders = Feeders::start(&config.sources, feed, &metrics)?;
         let (drops_tx, drops) = mpsc::channel(1);
         let (committed, committed_rx) = watch::channel(Committed::default());
         let keeping: Vec<_> = spools

@@ -104,6 +104,8 @@ pub struct SourceConfig {
     pub name: String,
     /// What it is.
     pub kind: SourceKind,
+    /// Where it listens, if it is a server.
+    pub forward: ForwardSettings,
     /// Where its events go, if not to the stream of all.
     pub stream: Option<StreamRule>,
     /// Globs.
@@ -158,6 +160,8 @@ pub enum SourceKind {
     Fifo,
     /// What a command writes that the agent runs.
     Exec,
+    /// A server of the Fluent Forward protocol.
+    Forward,
 }
 
 impl SourceKind {
@@ -168,7 +172,42 @@ impl SourceKind {
             Self::Stdin => "stdin",
             Self::Fifo => "fifo",
             Self::Exec => "exec",
+            Self::Forward => "forward",
         }
+    }
+}
+
+/// A server of the Fluent Forward protocol.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ForwardSettings {
+    /// Where it listens on TCP.
+    pub listen: Vec<SocketAddr>,
+    /// The Unix socket that it makes.
+    pub unix: Option<PathBuf>,
+    /// What clients on TCP have to know.
+    pub shared_key: Option<String>,
+    /// The certificate and the key of TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The most that a message may have.
+    pub max_message_bytes: usize,
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// How long a connection may say nothing; zero is without end.
+    pub idle_timeout: Duration,
+}
+
+impl fmt::Debug for ForwardSettings {
+    /// The key is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardSettings")
+            .field("listen", &self.listen)
+            .field("unix", &self.unix)
+            .field("shared_key", &self.shared_key.as_ref().map(|_| "***"))
+            .field("tls", &self.tls)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .field("max_connections", &self.max_connections)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish()
     }
 }
 

@@ -61,6 +61,20 @@ pub struct Metrics {
     pub spool_errors: IntCounterVec,
     /// How long the writers had to wait.
     pub spool_blocked_seconds: CounterVec,
+    /// Messages of Forward clients.
+    pub forward_messages: IntCounter,
+    /// Their events that were kept.
+    pub forward_events: IntCounter,
+    /// Their bytes.
+    pub forward_bytes: IntCounter,
+    /// Acknowledgements that were sent to them.
+    pub forward_acks: IntCounter,
+    /// Their connections.
+    pub forward_connections: IntGauge,
+    /// Connections that were refused or closed.
+    pub forward_rejected: IntCounterVec,
+    /// Parts of lines that docker cut.
+    pub forward_partials: IntCounterVec,
     /// Files by state.
     pub files: IntGaugeVec,
     /// Rotations by kind.
@@ -177,6 +191,23 @@ impl Metrics {
                 "spool_blocked_seconds_total",
                 "How long writers waited for room in the spool.",
                 &["source"],
+            ),
+            forward_messages: counter(&r, "forward_messages_total", "Messages of Forward clients."),
+            forward_events: counter(&r, "forward_events_total", "Events of Forward clients that were kept."),
+            forward_bytes: counter(&r, "forward_bytes_total", "Bytes of Forward clients' messages."),
+            forward_acks: counter(&r, "forward_acks_total", "Acknowledgements sent to Forward clients."),
+            forward_connections: gauge(&r, "forward_connections", "Connections of Forward clients."),
+            forward_rejected: counters(
+                &r,
+                "forward_rejected_total",
+                "Connections of Forward clients that were refused, or closed for this reason.",
+                &["reason"],
+            ),
+            forward_partials: counters(
+                &r,
+                "forward_partials_total",
+                "Parts of lines that docker cut: joined, or sent one by one for this reason.",
+                &["outcome"],
             ),
             files: gauges(
                 &r,
@@ -442,6 +473,10 @@ fn kind(family: &MetricFamily) -> &'static str {
 
 fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(r, IntCounterVec::new(opts(metric, help), labels))
+}
+
+fn counter(r: &Table, metric: &str, help: &str) -> IntCounter {
+    register(r, IntCounter::with_opts(opts(metric, help)))
 }
 
 fn float_counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> CounterVec {

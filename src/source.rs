@@ -4,5 +4,6 @@ pub mod exec;
 pub mod feeders;
 pub mod fifo;
 pub mod file;
+pub mod forward;
 pub mod pipe;
 pub mod stdin;

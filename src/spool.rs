@@ -96,7 +96,8 @@ pub fn as_files(source: &SourceConfig, state_dir: &Path) -> SourceConfig {
         paths: vec![glob::Pattern::escape(&path.to_string_lossy())],
         exclude: Vec::new(),
         start_at: StartAt::Beginning,
-        format: LineFormat::Cri,
+        // The Forward server writes a JSON object a line.
+        format: if source.kind == SourceKind::Forward { LineFormat::Plain } else { LineFormat::Cri },
         // Nobody writes to a segment that has been renamed.
         rotate_wait: Duration::ZERO,
         oldest_first: true,

@@ -8,7 +8,8 @@ use super::limits::{ADMIN_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
 use super::{
-    AggregateConfig, AssumeRole, Config, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig, Template, Until,
+    AggregateConfig, AssumeRole, Config, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig,
+    SourceKind, Template, Until,
 };
 
 /// Shows a configuration in effect.
@@ -59,6 +60,9 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
         writeln!(f, "    stream: {}", text(stream.text()))?;
     }
     writeln!(f, "    type: {}", word(&source.kind))?;
+    if source.kind == SourceKind::Forward {
+        write_forward(f, &source.forward)?;
+    }
     if !source.paths.is_empty() {
         writeln!(f, "    paths:")?;
     }
@@ -93,6 +97,24 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      kubernetes: {}", source.add.kubernetes)?;
     // JSON is YAML, so that values of any kind need no writer of their own.
     writeln!(f, "      fields: {}", json(&source.add.fields))
+}
+
+fn write_forward(f: &mut fmt::Formatter<'_>, forward: &ForwardSettings) -> fmt::Result {
+    writeln!(f, "    forward:")?;
+    writeln!(f, "      listen: {}", json(&forward.listen))?;
+    if let Some(unix) = &forward.unix {
+        writeln!(f, "      unix: {}", text(&unix.to_string_lossy()))?;
+    }
+    if forward.shared_key.is_some() {
+        writeln!(f, "      shared_key: \"***\"")?;
+    }
+    if let Some((certificate, key)) = &forward.tls {
+        writeln!(f, "      tls_certificate: {}", text(&certificate.to_string_lossy()))?;
+        writeln!(f, "      tls_key: {}", text(&key.to_string_lossy()))?;
+    }
+    writeln!(f, "      max_message_bytes: {}", shown_size(forward.max_message_bytes))?;
+    writeln!(f, "      max_connections: {}", forward.max_connections)?;
+    writeln!(f, "      idle_timeout: {}", Time(forward.idle_timeout))
 }
 
 fn write_multiline(f: &mut fmt::Formatter<'_>, multiline: Option<&MultilineConfig>) -> fmt::Result {

@@ -67,6 +67,19 @@ pub(super) const LINE_FORMAT: LineFormat = LineFormat::Plain;
 /// How long a deleted file is held. The default outlasts an outage of the stream that somebody is called for.
 pub(super) const DELETED_MAX_WAIT: Range<Time> = Range { min: secs(0), default: secs(3600), max: secs(30 * 24 * 3600) };
 
+/// Where a Forward server listens: on the port of Forward, and for this machine or pod alone, since it asks nobody who they are.
+pub(super) const FORWARD_LISTEN: &str = "127.0.0.1:24224";
+
+/// Bytes of a message. Fluent Bit's have 2 MiB, Fluentd's 8 MiB.
+pub(super) const FORWARD_MESSAGE_BYTES: Range<Size> =
+    Range { min: Size(64 * 1024), default: Size(16 * MIB), max: Size(256 * MIB) };
+
+/// Connections. Docker has one for each container.
+pub(super) const FORWARD_CONNECTIONS: Range<u64> = Range { min: 1, default: 1024, max: 65_536 };
+
+/// How long a connection may say nothing: without end.
+pub(super) const FORWARD_IDLE_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(0), max: secs(24 * 3600) };
+
 /// Bytes of a spool. The default holds some minutes of a busy service, and fits into the ephemeral storage of the smallest task.
 pub(super) const SPOOL_MAX_BYTES: Range<Size> = Range { min: Size(MIB), default: Size(256 * MIB), max: Size(TIB) };
 

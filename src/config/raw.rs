@@ -60,7 +60,8 @@ pub(super) struct RawSource {
         "default" = limits::SOURCE_NAME, "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
     ))]
     pub(super) name: Option<String>,
-    /// What it is: `file` (and so without it), `stdin`, a `fifo` in a shared volume, or the command of `kinetail exec`.
+    /// What it is: `file` (and so without it), `stdin`, a `fifo` in a shared volume, the command of `kinetail exec`, or `forward`, a server for
+    /// `FireLens`, docker's `fluentd` log driver and the fluent-logger libraries.
     #[schemars(extend("default" = SourceKind::File))]
     #[serde(rename = "type")]
     pub(super) kind: Option<SourceKind>,
@@ -93,6 +94,8 @@ pub(super) struct RawSource {
     /// Bit: `Skip_Long_Lines`.)
     #[schemars(extend("default" = limits::LONG_LINES))]
     pub(super) long_lines: Option<LongLines>,
+    /// Where a source of type `forward` listens.
+    pub(super) forward: Option<RawForward>,
     /// Who wrote the files: `plain` the service, `cri` a container runtime such as containerd, `docker` Docker's json-file driver;
     /// `auto` looks at the first line of each file. (Fluent Bit: `multiline.parser`; Vector: `kubernetes_logs`.)
     #[schemars(extend("default" = limits::LINE_FORMAT))]
@@ -131,6 +134,43 @@ pub(super) struct RawSource {
     pub(super) deleted: Option<RawDeleted>,
     /// What is added to each event; an event's own field of the same name is replaced.
     pub(super) add: Option<RawAdd>,
+}
+
+/// A server of the Fluent Forward protocol. Each event is one JSON object: the record, with `tag` and `time` where it has none.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawForward {
+    /// Addresses of TCP; heartbeats over UDP are answered there too. (Fluent Bit: `Listen` and `Port`.)
+    #[schemars(extend("default" = [limits::FORWARD_LISTEN], "x-allowed" = "a list of IP addresses and ports, such as 127.0.0.1:24224"))]
+    pub(super) listen: Option<Vec<String>>,
+    /// A Unix socket that is made there. (Fluent Bit: `Unix_Path`.)
+    #[schemars(extend("x-allowed" = "an absolute path"))]
+    pub(super) unix: Option<String>,
+    /// A key that clients on TCP have to know. (Fluent Bit: `Shared_Key`.)
+    pub(super) shared_key: Option<String>,
+    /// The certificate of TLS on TCP, in PEM; needs `tls_key`. (Fluent Bit: `tls.crt_file`.)
+    #[schemars(extend("x-allowed" = "an absolute path"))]
+    pub(super) tls_certificate: Option<String>,
+    /// Its private key, in PEM. (Fluent Bit: `tls.key_file`.)
+    #[schemars(extend("x-allowed" = "an absolute path"))]
+    pub(super) tls_key: Option<String>,
+    /// The most that a message may have, packed and unpacked; a larger one closes its connection. A size. (Fluent Bit: `Buffer_Max_Size`.)
+    #[schemars(extend(
+        "default" = limits::FORWARD_MESSAGE_BYTES.default.to_string(), "x-allowed" = limits::FORWARD_MESSAGE_BYTES.allowed()
+    ))]
+    pub(super) max_message_bytes: Option<Amount>,
+    /// The most connections at once; more are closed. A whole number.
+    #[schemars(
+        with = "Option<u64>",
+        extend("default" = limits::FORWARD_CONNECTIONS.default, "x-allowed" = limits::FORWARD_CONNECTIONS.allowed())
+    )]
+    pub(super) max_connections: Option<Amount>,
+    /// How long a connection may say nothing before it is closed, which can lose what a client without acknowledgements sends next; `0s` is without
+    /// end. A time.
+    #[schemars(extend(
+        "default" = limits::FORWARD_IDLE_TIMEOUT.default.to_string(), "x-allowed" = limits::FORWARD_IDLE_TIMEOUT.allowed()
+    ))]
+    pub(super) idle_timeout: Option<Amount>,
 }
 
 /// What happens to files that are deleted before all of them was read.

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use super::limits::{self, Quantity, Range, Size};
 use super::mask::quoted;
 use super::problem::{Place, Problem, did_you_mean, listed};
-use super::raw::{Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawLog, RawShutdown, RawSource, RawSpool};
+use super::raw::{
+    Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawForward, RawLog, RawShutdown, RawSource, RawSpool,
+};
 use super::walk::Walked;
 use super::{
-    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, LogConfig, ShutdownConfig, SourceConfig,
-    SourceKind, SpoolConfig,
+    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, ForwardSettings, LogConfig, ShutdownConfig,
+    SourceConfig, SourceKind, SpoolConfig,
 };
 
 /// The configuration; it is only good if no problem was added.
@@ -192,7 +194,7 @@ impl Resolver<'_> {
         let paths_path = format!("{path}.paths");
         match kind {
             SourceKind::Stdin if paths == [STDIN] => paths.clear(),
-            SourceKind::Stdin | SourceKind::Exec if !paths.is_empty() => {
+            SourceKind::Stdin | SourceKind::Exec | SourceKind::Forward if !paths.is_empty() => {
                 let message = format!("does not go with type: {}, which has no files; remove it", kind.as_str());
                 self.report(&paths_path, message);
             }
@@ -203,7 +205,7 @@ impl Resolver<'_> {
                     "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths",
                 );
             }
-            SourceKind::Stdin | SourceKind::Exec | SourceKind::Fifo | SourceKind::File => {}
+            SourceKind::Stdin | SourceKind::Exec | SourceKind::Forward | SourceKind::Fifo | SourceKind::File => {}
         }
         if kind == SourceKind::Exec && self.demand == Demand::Complete {
             let message = "is exec, and there is no command: start it with kinetail exec -- COMMAND".to_owned();
@@ -219,6 +221,7 @@ impl Resolver<'_> {
         let stream = self.source_stream(path, &raw);
         let kind = self.kind_of(&raw);
         let paths = self.paths(path, kind, raw.paths);
+        let forward = self.forward(&format!("{path}.forward"), kind, raw.forward);
         let exclude = raw.exclude.unwrap_or_default();
         for (index, glob) in exclude.iter().enumerate() {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
@@ -227,6 +230,7 @@ impl Resolver<'_> {
         SourceConfig {
             name,
             kind,
+            forward,
             stream,
             paths,
             exclude,
@@ -348,6 +352,59 @@ impl Resolver<'_> {
     fn checkpoint(&mut self, raw: RawCheckpoint) -> CheckpointConfig {
         let path = "checkpoint.expire_after";
         CheckpointConfig { expire_after: self.amount(path, raw.expire_after, &limits::EXPIRE_AFTER).0 }
+    }
+
+    fn forward(&mut self, path: &str, kind: SourceKind, raw: Option<RawForward>) -> ForwardSettings {
+        if kind != SourceKind::Forward {
+            if raw.is_some() {
+                let message = format!("does not go with type: {}; remove it, or write type: forward", kind.as_str());
+                self.report(path, message);
+            }
+            return ForwardSettings::default();
+        }
+        let raw = raw.unwrap_or_default();
+        // With a socket of its own it needs no port.
+        let default = if raw.unix.is_some() { Vec::new() } else { vec![limits::FORWARD_LISTEN.to_owned()] };
+        let mut listen = Vec::new();
+        for (index, address) in raw.listen.unwrap_or(default).iter().enumerate() {
+            if let Ok(address) = address.parse() {
+                listen.push(address);
+                continue;
+            }
+            let (shown, such) = (quoted(address), limits::FORWARD_LISTEN);
+            let message = format!("{shown} is not an address; allowed: an IP address and port, such as {such}");
+            self.report(&format!("{path}.listen[{index}]"), message);
+        }
+        let mut file = |name: &str, value: Option<String>| value.map(|v| self.directory(&format!("{path}.{name}"), &v));
+        let unix = file("unix", raw.unix);
+        let tls = match (file("tls_certificate", raw.tls_certificate), file("tls_key", raw.tls_key)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => self.half_of_tls(path, "tls_certificate", "tls_key"),
+            (None, Some(_)) => self.half_of_tls(path, "tls_key", "tls_certificate"),
+        };
+        let connections =
+            self.amount(&format!("{path}.max_connections"), raw.max_connections, &limits::FORWARD_CONNECTIONS);
+        ForwardSettings {
+            listen,
+            unix,
+            shared_key: raw.shared_key,
+            tls,
+            max_message_bytes: self.size(
+                &format!("{path}.max_message_bytes"),
+                raw.max_message_bytes,
+                &limits::FORWARD_MESSAGE_BYTES,
+            ),
+            max_connections: usize::try_from(connections).expect("the range ends at 65,536"),
+            idle_timeout: self
+                .amount(&format!("{path}.idle_timeout"), raw.idle_timeout, &limits::FORWARD_IDLE_TIMEOUT)
+                .0,
+        }
+    }
+
+    fn half_of_tls(&mut self, path: &str, given: &str, missing: &str) -> Option<(PathBuf, PathBuf)> {
+        self.report(&format!("{path}.{given}"), format!("needs {missing} beside it"));
+        None
     }
 
     fn spool(&mut self, raw: RawSpool) -> SpoolConfig {

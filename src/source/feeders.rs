@@ -1,13 +1,16 @@
-//! The feeders that the agent itself starts: stdin and FIFOs, each with a thread that writes to its source's spool. A wrapped command is started
+//! The feeders that the agent itself starts: stdin, FIFOs and Forward servers, each with a thread that writes to its source's spool. A wrapped command is started
 //! by whoever was told to run it.
 
 use std::path::Path;
 
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::forward::{Counters, ForwardConfig, Server, SharedKey, TlsPaths};
 use super::pipe::{Running, Why};
-use super::{fifo, stdin};
-use crate::config::{SourceConfig, SourceKind};
+use super::{fifo, forward, stdin};
+use crate::config::{ForwardSettings, SourceConfig, SourceKind};
+use crate::metrics::Metrics;
 use crate::spool::Feed;
 
 /// Why a feeder cannot be started.
@@ -19,31 +22,46 @@ pub enum Error {
     /// It is a FIFO.
     #[error(transparent)]
     Fifo(#[from] fifo::Error),
+    /// It is a Forward server.
+    #[error(transparent)]
+    Forward(#[from] forward::Error),
+    /// The system gives no thread.
+    #[error("a thread cannot be started: {0}; raise the limit of processes (pids) of this container")]
+    Thread(std::io::Error),
 }
 
 /// Feeders that run.
 #[derive(Debug, Default)]
 pub struct Feeders {
     running: Vec<(String, Running)>,
+    servers: Vec<Serving>,
     /// There is nothing to read once they have ended.
     is_all: bool,
 }
 
 impl Feeders {
     /// Starts those of all sources; `feed` answers the feed of the one of this name.
-    pub fn start(sources: &[SourceConfig], feed: impl Fn(&str) -> Option<Feed>) -> Result<Self, Error> {
-        let mut running = Vec::new();
+    pub fn start(
+        sources: &[SourceConfig],
+        feed: impl Fn(&str) -> Option<Feed>,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let (mut running, mut servers) = (Vec::new(), Vec::new());
         for source in sources {
             let Some(feed) = feed(&source.name) else { continue };
             let started = match (source.kind, &source.paths[..]) {
                 (SourceKind::Stdin, _) => stdin::start(feed).map_err(Error::Stdin)?,
                 (SourceKind::Fifo, [path]) => fifo::start(Path::new(path), fifo::DEFAULT_MODE, feed)?,
+                (SourceKind::Forward, _) => {
+                    servers.push(Serving::start(&source.forward, feed, metrics)?);
+                    continue;
+                }
                 _ => continue,
             };
             running.push((source.name.clone(), started));
         }
         let is_all = !sources.is_empty() && sources.iter().all(|source| source.kind == SourceKind::Stdin);
-        Ok(Self { running, is_all })
+        Ok(Self { running, servers, is_all })
     }
 
     /// Completes when everything that there is to read has come to its end by itself: `app | kinetail run` ends after `app`.
@@ -62,6 +80,9 @@ impl Feeders {
         for (_, feeder) in &mut self.running {
             feeder.stop();
         }
+        for server in self.servers {
+            server.stop().await;
+        }
         for (source, feeder) in &mut self.running {
             let ended = feeder.ended().await;
             let (bytes, events, lost_events) = (ended.bytes, ended.events, ended.lost_events);
@@ -73,5 +94,60 @@ impl Feeders {
             }
             tracing::debug!(source, bytes, events, took = ?began.elapsed(), "a source has ended");
         }
+    }
+}
+
+/// A Forward server on a thread of its own: decoding must not hold up the sender.
+#[derive(Debug)]
+struct Serving {
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Serving {
+    fn start(settings: &ForwardSettings, feed: Feed, metrics: &Metrics) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let server = runtime.block_on(Server::bind(forward_config(settings)))?;
+        tracing::info!(addresses = ?server.addresses(), unix = ?settings.unix, "Forward clients are served");
+        let counters = Counters {
+            messages: metrics.forward_messages.clone(),
+            events: metrics.forward_events.clone(),
+            bytes: metrics.forward_bytes.clone(),
+            acks: metrics.forward_acks.clone(),
+            connections: metrics.forward_connections.clone(),
+            rejected: metrics.forward_rejected.clone(),
+            partials: metrics.forward_partials.clone(),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (done, ended) = oneshot::channel();
+        let serve = move || {
+            runtime.block_on(server.run(feed, counters, stopped));
+            // Nobody waits any more after the deadline.
+            done.send(()).ok();
+        };
+        std::thread::Builder::new().name("forward".to_owned()).spawn(serve).map_err(Error::Thread)?;
+        Ok(Self { stop, ended })
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if self.ended.await.is_err() {
+            tracing::error!("the Forward server ended by itself; this is a bug");
+        }
+    }
+}
+
+fn forward_config(settings: &ForwardSettings) -> ForwardConfig {
+    let tls = settings.tls.clone().map(|(certificate, key)| TlsPaths { certificate, key });
+    ForwardConfig {
+        listen: settings.listen.clone(),
+        unix: settings.unix.clone(),
+        shared_key: settings.shared_key.clone().map(SharedKey::new),
+        self_hostname: crate::agent::host_name(),
+        tls,
+        max_message_bytes: settings.max_message_bytes,
+        max_connections: settings.max_connections,
+        idle_timeout: Some(settings.idle_timeout).filter(|limit| !limit.is_zero()),
+        ..ForwardConfig::default()
     }
 }

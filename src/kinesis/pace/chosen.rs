@@ -19,7 +19,7 @@ const ALONE: f64 = 0.125;
 /// Seconds over which what is taken is averaged.
 const TAKEN_SECONDS: f64 = 5.0;
 /// What a sender that keeps up may count on, as a multiple of what it takes.
-const HEADROOM: f64 = 4.0;
+const HEADROOM: f64 = 2.0;
 /// How often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -96,6 +96,8 @@ impl Pacer {
     }
 
     fn adjust(&mut self, chosen: &mut Vec<ShardIndex>, mut others: Vec<ShardIndex>, now: Instant) {
+        // Of shards that are alike, each sender keeps others.
+        self.rng.shuffle(chosen);
         chosen.sort_by(|a, b| self.share(*b).total_cmp(&self.share(*a)));
         let total: f64 = chosen.iter().map(|shard| self.share(*shard)).sum();
         let size = wanted(total / WANTED_SHARE, chosen.len()).min(chosen.len() + others.len());
