@@ -29,6 +29,7 @@ use crate::source::file::Group;
 use crate::source::file::known::place;
 use crate::source::file::reader::{self, Reader};
 use crate::spool::keeper::Committed;
+use crate::spool::segments::Progress;
 use crate::spool::{self, Feed, Keeping, Spool};
 
 /// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
@@ -154,7 +155,7 @@ impl Agent {
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
         let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
-        let feeders = Feeders::start(&config.sources, feed, &metrics)?;
+        let feeders = Feeders::start(&config.sources, feed, &metrics).await?;
         let (drops_tx, drops) = mpsc::channel(1);
         let (committed, committed_rx) = watch::channel(Committed::default());
         let keeping: Vec<_> = spools
@@ -334,8 +335,8 @@ fn spawn_writer(
     let write = move || {
         let mut failing_since: Option<Instant> = None;
         while let Some(entries) = checkpoints.blocking_recv() {
-            let offsets =
-                (committed.receiver_count() > 0).then(|| entries.iter().map(|e| (place(e), e.offset)).collect());
+            let progress = |e: &Entry| (place(e), Progress { tag: e.generation, offset: e.offset });
+            let offsets = (committed.receiver_count() > 0).then(|| entries.iter().map(progress).collect());
             match state.store(entries) {
                 Ok(()) => {
                     if let Some(offsets) = offsets {

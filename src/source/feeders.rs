@@ -25,6 +25,9 @@ pub enum Error {
     /// It is a Forward server.
     #[error(transparent)]
     Forward(#[from] forward::Error),
+    /// Its thread ended before it listened.
+    #[error("the Forward server ended before it listened; this is a bug")]
+    Ended,
     /// The system gives no thread.
     #[error("a thread cannot be started: {0}; raise the limit of processes (pids) of this container")]
     Thread(std::io::Error),
@@ -41,7 +44,7 @@ pub struct Feeders {
 
 impl Feeders {
     /// Starts those of all sources; `feed` answers the feed of the one of this name.
-    pub fn start(
+    pub async fn start(
         sources: &[SourceConfig],
         feed: impl Fn(&str) -> Option<Feed>,
         metrics: &Metrics,
@@ -53,7 +56,7 @@ impl Feeders {
                 (SourceKind::Stdin, _) => stdin::start(feed).map_err(Error::Stdin)?,
                 (SourceKind::Fifo, [path]) => fifo::start(Path::new(path), fifo::DEFAULT_MODE, feed)?,
                 (SourceKind::Forward, _) => {
-                    servers.push(Serving::start(&source.forward, feed, metrics)?);
+                    servers.push(Serving::start(&source.forward, feed, metrics).await?);
                     continue;
                 }
                 _ => continue,
@@ -105,10 +108,9 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(settings: &ForwardSettings, feed: Feed, metrics: &Metrics) -> Result<Self, Error> {
+    async fn start(settings: &ForwardSettings, feed: Feed, metrics: &Metrics) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-        let server = runtime.block_on(Server::bind(forward_config(settings)))?;
-        tracing::info!(addresses = ?server.addresses(), unix = ?settings.unix, "Forward clients are served");
+        let config = forward_config(settings);
         let counters = Counters {
             messages: metrics.forward_messages.clone(),
             events: metrics.forward_events.clone(),
@@ -119,13 +121,24 @@ impl Serving {
             partials: metrics.forward_partials.clone(),
         };
         let (stop, stopped) = watch::channel(false);
+        let (ready, bound) = oneshot::channel();
         let (done, ended) = oneshot::channel();
-        let serve = move || {
-            runtime.block_on(server.run(feed, counters, stopped));
-            // Nobody waits any more after the deadline.
-            done.send(()).ok();
+        let serve = async move {
+            match Server::bind(config).await {
+                Ok(server) => {
+                    // Whoever started it waits for that.
+                    ready.send(Ok(server.addresses().to_vec())).ok();
+                    server.run(feed, counters, stopped).await;
+                    // Nobody waits any more after the deadline.
+                    done.send(()).ok();
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
         };
-        std::thread::Builder::new().name("forward".to_owned()).spawn(serve).map_err(Error::Thread)?;
+        let run = move || runtime.block_on(serve);
+        std::thread::Builder::new().name("forward".to_owned()).spawn(run).map_err(Error::Thread)?;
+        let addresses = bound.await.map_err(|_| Error::Ended)??;
+        tracing::info!(?addresses, unix = ?settings.unix, "Forward clients are served");
         Ok(Self { stop, ended })
     }
 

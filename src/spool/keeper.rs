@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use super::segments::{Segment, Segments};
+use super::segments::{Progress, Segment, Segments};
 use super::{Handed, Lines};
 use crate::clock;
 use crate::config::{Fsync, OnFull, SpoolConfig};
@@ -17,14 +17,13 @@ use crate::metrics::Metrics;
 use crate::source::file::identity::FileId;
 
 /// How far segments are committed, by what the last checkpoint on disk says.
-pub type Committed = Arc<BTreeMap<FileId, u64>>;
+pub type Committed = Arc<BTreeMap<FileId, Progress>>;
 
 /// How long it waits before it tries a full disk again.
 const DISK_RETRY: Duration = Duration::from_secs(1);
-/// How often the disk is asked for what it holds back, with `fsync: interval`; as often as checkpoints are.
+/// How often the disk is asked for what it holds back, with `fsync: interval`, and the age of what is kept is told; as often as there are
+/// checkpoints.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the metrics are brought up to date.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An order to the reader: what it has not read yet of this segment is dropped, and the segment removed.
 #[derive(Debug)]
@@ -59,7 +58,6 @@ pub struct Keeper {
     /// Something was written since the last sync.
     is_dirty: bool,
     sync_due: Instant,
-    tell_due: Instant,
     /// The disk has refused something, and not taken anything since.
     is_failing: bool,
 }
@@ -70,7 +68,7 @@ impl Keeper {
         let segments = Segments::open(&dir)?;
         let now = Instant::now();
         let (is_dirty, is_failing) = (false, false);
-        Ok(Self { source, dir, config, segments, metrics, is_dirty, sync_due: now, tell_due: now, is_failing })
+        Ok(Self { source, dir, config, segments, metrics, is_dirty, sync_due: now, is_failing })
     }
 
     /// Keeps lines until there are no feeders any more.
@@ -87,7 +85,7 @@ impl Keeper {
                     None => break,
                 },
                 Ok(()) = ch.committed.changed() => self.release(&mut ch),
-                () = sleep(SYNC_INTERVAL), if self.is_dirty => self.sync(),
+                () = sleep(SYNC_INTERVAL), if self.segments.bytes() > 0 => self.sync(),
             }
         }
         self.sync();
@@ -187,7 +185,7 @@ impl Keeper {
         if ch.drops.send(order).await.is_err() || gone.await.is_err() {
             return false;
         }
-        self.segments.forget_oldest();
+        self.segments.forget_oldest(&ch.committed.borrow());
         true
     }
 
@@ -198,17 +196,12 @@ impl Keeper {
 
     fn release(&mut self, ch: &mut Channels) {
         let committed = Arc::clone(&ch.committed.borrow_and_update());
-        if let Err(error) = self.segments.release(|id| committed.get(&id).copied()) {
+        if let Err(error) = self.segments.release(&committed) {
             tracing::warn!(%error, dir = %self.dir.display(), "a segment of the spool is delivered and cannot be removed");
         }
     }
 
-    fn tell(&mut self) {
-        let now = Instant::now();
-        if self.tell_due > now {
-            return;
-        }
-        self.tell_due = now + TELL_INTERVAL;
+    fn tell(&self) {
         let source = &[&*self.source];
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.spool_bytes.with_label_values(source).set(gauge(self.segments.bytes()));

@@ -10,6 +10,8 @@ use super::{LEAST_SHARE, Pacer, ShardIndex, UNUSED_DECREASE};
 
 /// The share that each chosen shard should have: 16 KiB/s, so that a record of 8 KiB goes twice a second.
 const WANTED_SHARE: f64 = 1.0 / 64.0;
+/// How many of them there are then.
+const AT_WANTED_SHARE: f64 = 4.0;
 /// With two, what one has no room for goes to the other, and an uneven choice evens out.
 const LEAST_CHOSEN: usize = 2;
 /// A shard with so small a part of what the others give is crowded: another one takes its place.
@@ -100,7 +102,10 @@ impl Pacer {
         self.rng.shuffle(chosen);
         chosen.sort_by(|a, b| self.share(*b).total_cmp(&self.share(*a)));
         let total: f64 = chosen.iter().map(|shard| self.share(*shard)).sum();
-        let size = wanted(total / WANTED_SHARE, chosen.len()).min(chosen.len() + others.len());
+        // Each shard gives all its senders alike, so that who has many shards has much. With the root, those who happen to have more than others
+        // give some up, whatever they have.
+        let right = (AT_WANTED_SHARE * total / WANTED_SHARE).sqrt();
+        let size = wanted(right, chosen.len()).min(chosen.len() + others.len());
         let least = chosen.last().map_or(1.0, |shard| self.share(*shard));
         let is_crowded = least < CROWDED * total / float(chosen.len()) && !others.is_empty();
         let keeps = size.min(chosen.len() - usize::from(is_crowded));
