@@ -148,6 +148,11 @@ impl Shard {
         self.share * (1.0 - self.unused)
     }
 
+    /// Records that are smaller than they might be are those of a sender that keeps up, of which others may know nothing.
+    fn keeps_up(&self, size: usize) -> bool {
+        cost(size) < self.fill() / 2.0
+    }
+
     /// Seconds of the whole shard that a record should take.
     fn fill(&self) -> f64 {
         (self.share * FILL_SECONDS)
@@ -216,9 +221,7 @@ impl Shard {
         // A larger record than others send is refused more often, in proportion: it tells as much less.
         let weight = (self.fill() / cost(size)).min(1.0);
         let kept = 1.0 - DECREASE * weight;
-        // Records that are smaller than they might be are those of a sender that keeps up, of which others may know nothing.
-        let keeps_up = cost(size) < self.fill() / 2.0;
-        let used = if keeps_up { (1.0 - self.unused).max(1.0 - UNUSED_DECREASE) } else { 1.0 };
+        let used = if self.keeps_up(size) { (1.0 - self.unused).max(1.0 - UNUSED_DECREASE) } else { 1.0 };
         self.share = (self.share * used.min(1.0) * kept).max(LEAST_SHARE);
         self.expected = 0.0;
         self.grown = now;
@@ -278,6 +281,7 @@ impl Pacer {
 
     /// A record of this size (data and partition key, in bytes) goes out.
     pub fn sent(&mut self, shard: ShardIndex, size: usize, now: Instant) {
+        self.chosen.sent(cost(size));
         let shard = self.shard(shard, now);
         shard.balance = (shard.balance - cost(size)).max(-MOST_WAIT_SECONDS * shard.share);
         shard.waits = false;
@@ -302,8 +306,10 @@ impl Pacer {
         let jitter = self.rng.f64();
         let index = shard;
         let shard = self.shard(index, now);
+        let keeps_up = shard.keeps_up(size);
         let is_noise = shard.observe(false);
         let is_bad = shard.refused >= NOISE.end;
+        self.chosen.refused(cost(size), keeps_up);
         if is_noise || is_bad || !self.is_noisy {
             self.note(is_noise, now);
         }

@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{LEAST_SHARE, Pacer, ShardIndex};
+use super::{LEAST_SHARE, Pacer, ShardIndex, UNUSED_DECREASE};
 
 /// The share that each chosen shard should have: 16 KiB/s, so that a record of 8 KiB goes twice a second.
 const WANTED_SHARE: f64 = 1.0 / 64.0;
+/// How many of them there are then.
+const AT_WANTED_SHARE: f64 = 4.0;
 /// With two, what one has no room for goes to the other, and an uneven choice evens out.
 const LEAST_CHOSEN: usize = 2;
 /// A shard with so small a part of what the others give is crowded: another one takes its place.
 const CROWDED: f64 = 0.25;
 /// Who has so much of each shard is nearly alone.
 const ALONE: f64 = 0.125;
+/// Seconds over which what is taken is averaged.
+const TAKEN_SECONDS: f64 = 5.0;
+/// What a sender that keeps up may count on, as a multiple of what it takes.
+const HEADROOM: f64 = 2.0;
 /// How often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -25,6 +31,31 @@ pub(super) struct Chosen {
     /// None: all.
     shards: Option<BTreeSet<ShardIndex>>,
     looked: Option<Instant>,
+    /// Seconds of a whole shard that were taken since, and whether anything was refused to a sender that keeps up.
+    since: (f64, bool),
+    /// How many shards' worth is taken, on average.
+    taken: f64,
+}
+
+impl Chosen {
+    pub(super) fn sent(&mut self, cost: f64) {
+        self.since.0 += cost;
+    }
+
+    pub(super) fn refused(&mut self, cost: f64, keeps_up: bool) {
+        self.since = (self.since.0 - cost, self.since.1 || keeps_up);
+    }
+
+    /// Takes in what happened since the last look. Answers whether anything was refused while the sender kept up.
+    fn look(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.looked.unwrap_or(now)).as_secs_f64();
+        self.looked = Some(now);
+        let (taken, refused) = std::mem::take(&mut self.since);
+        if passed > 0.0 {
+            self.taken += (taken / passed - self.taken) * (1.0 - (-passed / TAKEN_SECONDS).exp());
+        }
+        refused
+    }
 }
 
 impl Pacer {
@@ -38,7 +69,7 @@ impl Pacer {
         if self.chosen.looked.is_some_and(|at| now.saturating_duration_since(at) < INTERVAL) {
             return;
         }
-        self.chosen.looked = Some(now);
+        let refused = self.chosen.look(now);
         let open: BTreeSet<ShardIndex> = open.collect();
         if !self.has_limits || open.len() <= LEAST_CHOSEN {
             self.chosen.shards = None;
@@ -50,14 +81,31 @@ impl Pacer {
         if chosen.is_empty() {
             std::mem::swap(&mut chosen, &mut others);
         }
+        if refused {
+            self.come_down(&chosen, now);
+        }
         self.adjust(&mut chosen, others, now);
         self.chosen.shards = Some(chosen.into_iter().collect());
     }
 
+    /// Keys are random, so that what goes unused does so everywhere: a refusal of one shard says of all that this was too much to count on.
+    fn come_down(&mut self, chosen: &[ShardIndex], now: Instant) {
+        let total: f64 = chosen.iter().map(|shard| self.share(*shard)).sum();
+        let factor = (HEADROOM * self.chosen.taken / total).clamp(1.0 - UNUSED_DECREASE, 1.0);
+        for shard in chosen {
+            self.give(*shard, self.share(*shard) * factor, now);
+        }
+    }
+
     fn adjust(&mut self, chosen: &mut Vec<ShardIndex>, mut others: Vec<ShardIndex>, now: Instant) {
+        // Of shards that are alike, each sender keeps others.
+        self.rng.shuffle(chosen);
         chosen.sort_by(|a, b| self.share(*b).total_cmp(&self.share(*a)));
         let total: f64 = chosen.iter().map(|shard| self.share(*shard)).sum();
-        let size = wanted(total / WANTED_SHARE, chosen.len()).min(chosen.len() + others.len());
+        // Each shard gives all its senders alike, so that who has many shards has much. With the root, those who happen to have more than others
+        // give some up, whatever they have.
+        let right = (AT_WANTED_SHARE * total / WANTED_SHARE).sqrt();
+        let size = wanted(right, chosen.len()).min(chosen.len() + others.len());
         let least = chosen.last().map_or(1.0, |shard| self.share(*shard));
         let is_crowded = least < CROWDED * total / float(chosen.len()) && !others.is_empty();
         let keeps = size.min(chosen.len() - usize::from(is_crowded));
@@ -130,7 +178,8 @@ mod tests {
     /// A pacer that has met limits, with the same share of every shard.
     fn crowded(share: f64, now: Instant) -> Pacer {
         let mut pacer = Pacer::new(1);
-        pacer.throttled(ShardIndex(0), 1000, now, now);
+        // A full record: it does not keep up.
+        pacer.throttled(ShardIndex(0), 51_200, now, now);
         for shard in all() {
             pacer.give(shard, share, now);
         }
@@ -146,11 +195,29 @@ mod tests {
         assert_eq!(few.len(), 4);
         assert!(few.iter().all(|shard| (pacer.share(*shard) - 1.0 / 64.0).abs() < 1e-9));
         // Sooner than the interval it is not looked at again.
-        few.iter().for_each(|shard| pacer.give(*shard, 0.5, now));
+        for shard in &few {
+            pacer.give(*shard, 1.0, now);
+        }
         pacer.choose(all(), now + INTERVAL / 2);
         assert_eq!(chosen(&pacer), few);
         pacer.choose(all(), now + INTERVAL);
+        pacer.choose(all(), now + 2 * INTERVAL);
         assert_eq!(chosen(&pacer).len(), all().count());
+    }
+
+    #[test]
+    fn a_sender_that_keeps_up_comes_down_to_twice_what_it_takes() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(1);
+        let mut looks = 0;
+        pacer.choose(all(), now);
+        while chosen(&pacer).len() > LEAST_CHOSEN {
+            looks += 1;
+            let later = now + looks * INTERVAL;
+            pacer.throttled(ShardIndex(0), 100, later, later);
+            pacer.choose(all(), later);
+            assert!(looks < 60, "{} after {looks} looks", chosen(&pacer).len());
+        }
     }
 
     #[test]
