@@ -28,4 +28,3 @@ pub mod parse;
 pub mod route;
 pub mod signal;
 pub mod source;
-pub mod spool;
