@@ -282,9 +282,9 @@ impl Pacer {
 
     /// The size up to which a record grows that has to wait for the one before it: over a slow network, records would not use the share otherwise.
     pub fn grown_size(&self, shard: ShardIndex, target: usize) -> usize {
-        let share = self.shards.get(&shard).map_or(1.0, |shard| shard.share.min(1.0));
+        let part = self.shards.get(&shard).map_or(1.0, |shard| shard.share.min(1.0));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most half a shard's second")]
-        let bytes = (share * FILL_SECONDS * SHARD_BYTES_PER_SECOND) as usize;
+        let bytes = (part * FILL_SECONDS * SHARD_BYTES_PER_SECOND) as usize;
         bytes.max(self.record_size(shard, target))
     }
 
