@@ -18,7 +18,10 @@ mod stream;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
+use kinetail::config::PartitionKey;
+use kinetail::route::Template;
 use plan::Mutant;
 
 /// Seeds of a plain `cargo test`, in all parts together.
@@ -93,6 +96,21 @@ fn nothing_is_lost_or_reordered_part_3() {
 #[test]
 fn nothing_is_lost_or_reordered_part_4() {
     run_part(3);
+}
+
+/// The order of each key, and of each file, over a slow network and a stream that refuses much.
+#[test]
+fn an_hour_of_noise_keeps_the_order() {
+    let template = PartitionKey::Template(Arc::new(Template::parse("{k}").expect("a template")));
+    for key in [PartitionKey::Source, template] {
+        let outcome = run::run_plan(|| plan::Plan::hour(1, key.clone()));
+        let outcome = outcome.unwrap_or_else(|violation| panic!("{key:?}: {}", violation.0));
+        say(&format!(
+            "{key:?}: {} deliveries, {} duplicates, {:?}",
+            outcome.deliveries, outcome.duplicates, outcome.met
+        ));
+        assert!(["lost", "record", "throttled"].iter().all(|what| outcome.met.contains_key(what)), "{:?}", outcome.met);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) struct Size(pub(super) u64);
 pub(super) struct Time(pub(super) Duration);
 
 /// Bytes of log data in memory. The default holds over a hundred full aggregates, more than the requests under way can
-/// carry, and leaves a sidecar below 24 MiB in all. Less than the smallest could not hold one large line; more than the
+/// carry, and leaves a sidecar below 32 MiB in all. Less than the smallest could not hold one large line; more than the
 /// largest is a slip of the unit.
 pub(super) const MEMORY_LIMIT: Range<Size> = Range { min: Size(MIB), default: Size(12 * MIB), max: Size(TIB) };
 
@@ -106,7 +106,7 @@ pub(super) const READY_MAX_AGE: Range<Time> = Range { min: secs(1), default: sec
 /// From the signal to the exit. The default leaves five of the 30 seconds that Kubernetes and ECS grant before they kill.
 pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(25), max: secs(3600) };
 
-/// Requests under way. Twelve full ones, and the memory for them, bring what a core can send over a round trip of 100 ms.
+/// Requests under way. Twelve full ones, and the memory for them, bring nine tenths of what a core can send over a round trip of 50 ms.
 pub(super) const MAX_IN_FLIGHT_REQUESTS: Range<u64> = Range { min: 1, default: 12, max: 64 };
 
 /// Streams. Each has a sender with requests of its own; the default is as many teams as share a node's logs, and more than the largest come from a

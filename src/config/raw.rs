@@ -309,7 +309,8 @@ pub(super) struct RawKinesis {
     /// (Vector: `compression`.)
     #[schemars(extend("default" = Compression::None, "x-env" = "KINETAIL_COMPRESSION"))]
     pub(super) compression: Option<Compression>,
-    /// `PutRecords` requests under way at once; beyond four of them, only full ones go out. A whole number. (Vector: `request.concurrency`; KPL: `MaxConnections`.)
+    /// `PutRecords` requests under way at once; beyond four of them, only full ones go out. A whole number. (Vector:
+    /// `request.concurrency`; KPL: `MaxConnections`.)
     #[schemars(
         with = "Option<u64>",
         extend(

@@ -151,15 +151,20 @@ impl<P: PutRecords> Sender<P> {
         let shard = pacer.has_limits().then(|| shards.shard(aggregator.key(lane)?.hash)).flatten();
         let size = shard.map_or(target, |shard| pacer.record_size(shard, target));
         let mut full = aggregator.is_full(lane, record, size);
-        // A record that can go out at once stops there; one that has to wait anyway grows, unless its shard is one that others need as well:
-        // that would refuse large ones first.
-        let is_whole = shard.is_none_or(|shard| pacer.rate(shard) >= SHARD_BYTES_PER_SECOND);
+        // A record that can go out at once stops there; one that has to wait anyway grows. Where a shard is shared, only those of lanes do:
+        // others find room elsewhere.
+        let grown = match (shard, lane) {
+            (None, _) => GROWN_BYTES,
+            (Some(shard), Some(_)) => pacer.grown_size(shard, target),
+            (Some(shard), None) if pacer.rate(shard) >= SHARD_BYTES_PER_SECOND => GROWN_BYTES,
+            _ => size,
+        };
         if full
-            && is_whole
+            && grown > size
             && let Some(key) = aggregator.key(lane)
         {
             let waits = goes(lane, key, (collector, pacer, shards), now) != Goes::Now;
-            full = !waits || aggregator.is_full(lane, record, GROWN_BYTES.min(config.max_bytes).max(target));
+            full = !waits || aggregator.is_full(lane, record, grown.min(config.max_bytes).max(size));
         }
         if let Some(hot) = hot {
             hot.add(keys.own.unwrap_or(keys.source), record.data.len() as u64);

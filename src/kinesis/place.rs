@@ -124,36 +124,92 @@ impl Placement {
         }
     }
 
-    /// A random key in a stretch whose turn it is and whose shard takes records: all shards get the same, but for those that are throttled.
+    /// A random key in a stretch whose turn it is and whose shard is chosen and takes records: all of these get the same. Where none takes
+    /// anything, the record waits for one that is chosen.
     fn random_key(&mut self, pacer: &Pacer, now: Instant) -> OuterKey {
-        let takes = |shard: Option<ShardIndex>| {
-            shard.is_none_or(|shard| pacer.is_chosen(shard) && pacer.opens_at(shard, now).is_none())
+        let rank = |shard: Option<ShardIndex>| match shard {
+            Some(shard) if !pacer.is_chosen(shard) => Rank::Other,
+            Some(shard) if pacer.opens_at(shard, now).is_some() => Rank::Closed,
+            Some(_) | None => Rank::Open,
         };
-        let (start, end) = self.next_stretch(takes);
-        let mut second = None;
+        let (start, end) = self.next_stretch(rank);
+        let mut best: Option<(Rank, String, u128)> = None;
         for _ in 0..MAX_DRAWS {
             let key = format!("{:0RANDOM_KEY_BYTES$x}", self.rng.u64(..));
             let hash = hash_key(&key);
             if (start..=end).contains(&hash) {
                 return OuterKey { partition_key: key.into(), hash, explicit: false };
             }
-            if second.is_none() || takes(self.shards.shard(hash)) {
-                second = Some((key, hash));
+            let rank = rank(self.shards.shard(hash));
+            if best.as_ref().is_none_or(|(other, ..)| rank >= *other) {
+                best = Some((rank, key, hash));
             }
         }
-        let (key, hash) = second.expect("at least one key was drawn");
+        let (_, key, hash) = best.expect("at least one key was drawn");
         OuterKey { partition_key: key.into(), hash, explicit: false }
     }
 
-    fn next_stretch(&mut self, takes: impl Fn(Option<ShardIndex>) -> bool) -> (u128, u128) {
+    fn next_stretch(&mut self, rank: impl Fn(Option<ShardIndex>) -> Rank) -> (u128, u128) {
         let step = if self.shards.count().is_some() { 1 } else { RANGES_A_STRETCH };
         let count = self.shards.ranges() / step;
-        let tried = (0..count).map(|i| (self.turn + i) % count);
-        let found = tried.clone().find(|at| takes(self.shards.stretch(at * step, step).2));
-        // Where none takes anything, it is the turn's.
-        let at = found.unwrap_or(self.turn % count);
+        let first = |least: Rank| {
+            let mut tried = (0..count).map(|i| (self.turn + i) % count);
+            tried.find(|at| rank(self.shards.stretch(at * step, step).2) >= least)
+        };
+        let at = first(Rank::Open).or_else(|| first(Rank::Closed)).unwrap_or(self.turn % count);
         self.turn = (at + 1) % count;
         let (start, end, _) = self.shards.stretch(at * step, step);
         (start, end)
+    }
+}
+
+/// How well a shard suits a random key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It is not one of those that were chosen.
+    Other,
+    /// It is, and takes nothing yet.
+    Closed,
+    /// It is, and takes records; or nothing is known of it.
+    Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinesis::client::OpenShard;
+    use std::time::Duration;
+
+    const SHARDS: u32 = 8;
+
+    fn open() -> Vec<OpenShard> {
+        let width = u128::MAX / u128::from(SHARDS) + 1;
+        let end = |i: u32| if i + 1 == SHARDS { u128::MAX } else { u128::from(i + 1) * width - 1 };
+        let shard = |i| OpenShard { id: format!("shardId-{i:012}"), start: u128::from(i) * width, end: end(i) };
+        (0..SHARDS).map(shard).collect()
+    }
+
+    /// Where all shards are closed is where a small part of a stream is taken: the next record waits for one of the few, and not for any.
+    #[test]
+    fn a_key_is_that_of_a_chosen_shard_also_while_none_takes_anything() {
+        let mut placement = Placement::new(PartitionKey::Random, Format::Kpl, 1);
+        placement.shards.replace(&open()).unwrap();
+        let (mut pacer, mut now) = (Pacer::new(1), Instant::now());
+        let all: Vec<ShardIndex> = placement.shards.open().collect();
+        let chosen = |pacer: &Pacer| all.iter().filter(|shard| pacer.is_chosen(**shard)).count();
+        pacer.choose(all.iter().copied(), now);
+        while chosen(&pacer) > 2 {
+            now += Duration::from_secs(1);
+            pacer.throttled(all[0], 100, now, now);
+            pacer.choose(all.iter().copied(), now);
+        }
+        for shard in &all {
+            pacer.sent(*shard, 1 << 20, now);
+        }
+        for _ in 0..200 {
+            let key = placement.random_key(&pacer, now);
+            let shard = placement.shards.shard(key.hash).unwrap();
+            assert!(pacer.is_chosen(shard) && pacer.opens_at(shard, now).is_some(), "{shard:?}");
+        }
     }
 }

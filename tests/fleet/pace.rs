@@ -61,4 +61,8 @@ impl Pace {
     pub(crate) fn record_size(&self, shard: u32, target: usize) -> usize {
         self.pacer.record_size(ShardIndex(shard), target)
     }
+
+    pub(crate) fn grown_size(&self, shard: u32, target: usize) -> usize {
+        self.pacer.grown_size(ShardIndex(shard), target)
+    }
 }

@@ -201,7 +201,11 @@ impl Sidecar {
                 return;
             };
             let lane = &mut self.lanes[index];
-            let most = self.pace.record_size(shard, TARGET);
+            // What waits for a lane's last record grows.
+            let most = match lane.shard {
+                Some(_) => self.pace.grown_size(shard, TARGET),
+                None => self.pace.record_size(shard, TARGET),
+            };
             let oldest = lane.backlog.oldest().unwrap_or(now);
             let size = lane.backlog.take(most);
             let upper = if lane.shard.is_some() { lane.upper } else { self.rng.bool() };

@@ -112,6 +112,26 @@ impl File {
         files
     }
 
+    /// So many files, each of so many lines, that are written for as long as this.
+    pub(crate) fn steady(
+        rng: &mut fastrand::Rng,
+        content: Content,
+        (files, lines): (usize, usize),
+        takes: Duration,
+    ) -> Vec<File> {
+        let one = |index| {
+            let lane = u32::try_from(index).expect("a handful of files");
+            let (bytes, ids) = (Vec::new(), Vec::new());
+            let mut file = File { lane, after: None, lines_before: 0, bytes, lines: ids, rate: 0, held: 0 };
+            for line in 0..lines {
+                file.add(LineId { file: index, line }, false, content, rng);
+            }
+            file.rate = file.bytes.len() / usize::try_from(takes.as_secs()).expect("some hours");
+            file
+        };
+        (0..files).map(one).collect()
+    }
+
     /// A file that was rotated away ends with a whole line.
     fn end_line(&mut self) {
         if !self.bytes.ends_with(b"\n") {
@@ -159,7 +179,8 @@ impl File {
 
     /// The end of the line that is being written.
     pub(crate) fn line_end(&self, offset: usize) -> usize {
-        self.lines.iter().map(|l| l.end).find(|end| *end >= offset).unwrap_or(self.bytes.len()).max(offset)
+        let next = self.lines.partition_point(|line| line.end < offset);
+        self.lines.get(next).map_or(self.bytes.len(), |line| line.end).max(offset)
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Faults {
     pub(crate) mismatch: f64,
     /// A record fails by itself.
     pub(crate) record: f64,
+    /// A record is throttled, however little was sent.
+    pub(crate) noise: f64,
 }
 
 /// Everything that a seed decides.
@@ -94,6 +96,8 @@ pub(crate) struct Plan {
     /// The directory of the dead-letter file cannot be written before this.
     pub(crate) dead_letters_from: Duration,
     pub(crate) checkpoint_interval: Duration,
+    /// Longer than its faults, retries and holds together can take.
+    pub(crate) patience: Duration,
 }
 
 const HOLDS: [&str; 4] =
@@ -166,10 +170,43 @@ impl Plan {
                 hang: *one(&mut rng, &[0.0, 0.01, 0.1]),
                 mismatch: *one(&mut rng, &[0.0, 0.02, 0.1]),
                 record: *one(&mut rng, &[0.0, 0.02, 0.2]),
+                noise: 0.0,
             },
             spells: (0..rng.u8(..3)).map(|_| spell(&mut rng)).collect(),
             dead_letters_from: if rng.u8(..4) == 0 { millis(&mut rng, 0, 20_000) } else { Duration::ZERO },
             checkpoint_interval: millis(&mut rng, 0, 3000),
+            patience: Duration::from_mins(30),
+        }
+    }
+
+    /// An hour in which three files are written, one record in five is throttled, one in ten fails and one answer in a hundred is lost. Nothing
+    /// else happens.
+    pub(crate) fn hour(seed: u64, partition_key: PartitionKey) -> Self {
+        let hour = Duration::from_hours(1);
+        let mut plan = Self::new(seed, Mutant::None);
+        let content = Content { parse: Parse::Json, on_parse_error: OnParseError::Keep, longest: 600, poison: false };
+        plan.line = LineConfig { parse: content.parse, on_parse_error: content.on_parse_error, ..plan.line };
+        let packing =
+            Packing { format: Format::Kpl, target: 51_200, max: 1 << 20, max_records: u32::MAX, ..plan.packing };
+        let files = File::steady(&mut fastrand::Rng::with_seed(seed), content, (3, 60_000), hour);
+        Self {
+            packing: Packing { max_age: Duration::from_millis(100), ..packing },
+            partition_key,
+            raised: None,
+            max_in_flight: 12,
+            request_timeout: Duration::from_secs(30),
+            memory: 12 << 20,
+            read_bytes: 64 << 10,
+            files: Rc::new(files),
+            runs: vec![End::Last],
+            shards: 4,
+            reshards: Vec::new(),
+            neighbours: (0.0, Duration::ZERO),
+            faults: Faults { lost: 0.01, record: 0.1, noise: 0.2, ..Faults::default() },
+            spells: Vec::new(),
+            dead_letters_from: Duration::ZERO,
+            patience: hour + plan.patience,
+            ..plan
         }
     }
 }

@@ -26,8 +26,6 @@ use crate::stream::{Client, Inside, Stream};
 /// The queues between reader and sender, as the agent has them.
 const BATCH_QUEUE: usize = 4;
 const SETTLED_QUEUE: usize = 16;
-/// Longer than any plan's faults, retries and holds together can take.
-const PATIENCE: Duration = Duration::from_mins(30);
 /// So often nothing that runs needs to be looked at in one moment.
 const POLLS_AT_ONCE: u32 = 50_000;
 
@@ -43,11 +41,16 @@ pub(crate) struct Outcome {
 
 /// Runs the plan of a seed.
 pub(crate) fn run(seed: u64, mutant: Mutant) -> Result<Outcome, Violation> {
+    run_plan(|| Plan::new(seed, mutant))
+}
+
+/// Runs a plan.
+pub(crate) fn run_plan(plan: impl FnOnce() -> Plan) -> Result<Outcome, Violation> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime needs nothing but memory");
     let scratch = tempfile::tempdir().expect("tests need a temporary directory");
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        runtime.block_on(async { Simulation::new(Plan::new(seed, mutant), scratch.path()).run().await })
+        runtime.block_on(async { Simulation::new(plan(), scratch.path()).run().await })
     }));
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -144,7 +147,7 @@ impl<'a> Simulation<'a> {
                 tokio::select! {
                     biased;
                     _ = line => true,
-                    () = until(end, &stop_tx) => false,
+                    () = until(end, plan.patience, &stop_tx) => false,
                     never = self.follow(&limit_tx) => match never {},
                     never = map => match never {},
                 }
@@ -173,7 +176,8 @@ impl<'a> Simulation<'a> {
         let lengths: Vec<_> = self.plan.files.iter().map(|f| f.bytes.len()).collect();
         ensure!(
             drained,
-            "not drained within {PATIENCE:?}: {committed:?} of {lengths:?} committed, {used} bytes in flight"
+            "not drained within {:?}: {committed:?} of {lengths:?} committed, {used} bytes in flight",
+            self.plan.patience
         );
         Ok(())
     }
@@ -251,7 +255,7 @@ impl<'a> Simulation<'a> {
 }
 
 /// Completes when the agent is to be gone.
-async fn until(end: End, stop: &watch::Sender<bool>) {
+async fn until(end: End, patience: Duration, stop: &watch::Sender<bool>) {
     match end {
         End::Crash(after) => sleep(after).await,
         End::Stop(after, limit) => {
@@ -259,7 +263,7 @@ async fn until(end: End, stop: &watch::Sender<bool>) {
             stop.send_replace(true);
             sleep(limit).await;
         }
-        End::Last => sleep(PATIENCE).await,
+        End::Last => sleep(patience).await,
     }
 }
 

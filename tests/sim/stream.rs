@@ -229,7 +229,7 @@ impl Stream {
         shard.bytes = (shard.bytes + since * SHARD_BYTES).min(SHARD_BYTES * rate);
         shard.records = (shard.records + since * SHARD_RECORDS).min(SHARD_RECORDS * rate);
         let name = shard.name.clone();
-        if shard.bytes <= 0.0 || shard.records <= 0.0 {
+        if shard.bytes <= 0.0 || shard.records <= 0.0 || self.rng.f64() < self.plan.faults.noise {
             self.meet("throttled");
             let message = format!("Rate exceeded for shard {name} in stream sim under account 111122223333.");
             return EntryResult::Refused { code: "ProvisionedThroughputExceededException".to_owned(), message };

@@ -178,7 +178,8 @@ mod tests {
     /// A pacer that has met limits, with the same share of every shard.
     fn crowded(share: f64, now: Instant) -> Pacer {
         let mut pacer = Pacer::new(1);
-        pacer.throttled(ShardIndex(0), 1000, now, now);
+        // A full record: it does not keep up.
+        pacer.throttled(ShardIndex(0), 51_200, now, now);
         for shard in all() {
             pacer.give(shard, share, now);
         }
@@ -195,12 +196,28 @@ mod tests {
         assert!(few.iter().all(|shard| (pacer.share(*shard) - 1.0 / 64.0).abs() < 1e-9));
         // Sooner than the interval it is not looked at again.
         for shard in &few {
-            pacer.give(*shard, 0.5, now);
+            pacer.give(*shard, 1.0, now);
         }
         pacer.choose(all(), now + INTERVAL / 2);
         assert_eq!(chosen(&pacer), few);
         pacer.choose(all(), now + INTERVAL);
+        pacer.choose(all(), now + 2 * INTERVAL);
         assert_eq!(chosen(&pacer).len(), all().count());
+    }
+
+    #[test]
+    fn a_sender_that_keeps_up_comes_down_to_twice_what_it_takes() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(1);
+        let mut looks = 0;
+        pacer.choose(all(), now);
+        while chosen(&pacer).len() > LEAST_CHOSEN {
+            looks += 1;
+            let later = now + looks * INTERVAL;
+            pacer.throttled(ShardIndex(0), 100, later, later);
+            pacer.choose(all(), later);
+            assert!(looks < 60, "{} after {looks} looks", chosen(&pacer).len());
+        }
     }
 
     #[test]
