@@ -28,7 +28,7 @@ pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
 pub use crate::route::{StreamRule, Template};
 pub use effective::Effective;
-pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
+pub use layers::{Base, BaseSource, CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
 pub use problem::{Place, Problem, Problems};
 pub use schema::{Setting, schema, settings};
@@ -40,6 +40,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Bytes of log data that may be in memory at once.
     pub memory_limit: usize,
+    /// Whether what ECS generated for Fluent Bit is done.
+    pub firelens: FireLens,
     /// What is read.
     pub sources: Vec<SourceConfig>,
     /// Where it goes.
@@ -62,15 +64,24 @@ impl Config {
         Self::checked(sources, Demand::Complete)
     }
 
+    /// The same over what is set below everything else.
+    pub fn load_over(base: &Base, sources: &Layers) -> Result<Self, Problems> {
+        Self::merged(Some(base), sources, Demand::Complete)
+    }
+
     /// The same for a command that is run: without a source for it there is one of defaults.
     pub fn load_exec(sources: &Layers) -> Result<Self, Problems> {
         Self::checked(sources, Demand::Exec)
     }
 
     fn checked(sources: &Layers, demand: Demand) -> Result<Self, Problems> {
+        Self::merged(None, sources, demand)
+    }
+
+    fn merged(base: Option<&Base>, sources: &Layers, demand: Demand) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let settings = settings();
-        let Some(root) = layers::merge(sources, &settings, &mut problems) else { return Err(Problems::new(problems)) };
+        let Some(root) = layers::merge(base, sources, &settings, &mut problems) else { return Err(Problems::new(problems)) };
         let mut walked = walk::walk(&schema(), &settings, &root, &mut problems);
         let raw = match serde_json::from_value(walked.value.take()) {
             Ok(raw) => raw,
@@ -84,6 +95,18 @@ impl Config {
         let config = resolve::resolve(raw, walked, demand, &mut problems);
         if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
     }
+}
+
+/// Whether what ECS generated for Fluent Bit is done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FireLens {
+    /// In a router's container that has no sources of its own.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// What this file says, unless there are sources.
+    File(PathBuf),
 }
 
 /// What a configuration has to say.
@@ -359,6 +382,10 @@ pub struct AddFields {
     pub stream: bool,
     /// `time`: when the runtime got the line, unless the event has such a field.
     pub time: bool,
+    /// `tag`: what its sender calls it, unless the event has such a field.
+    pub tag: bool,
+    /// What is known of the place, unless the event has a field of the object's name.
+    pub metadata: Vec<String>,
     /// `kubernetes`: pod and container, unless the event has such a field.
     pub kubernetes: bool,
 }

@@ -39,6 +39,8 @@ pub const NAMES: [&str; 18] = [
     "kubernetes.node_name",
     "host.name",
 ];
+/// The objects at the top of an event that they lie in.
+pub const TOPS: [&str; 4] = ["ecs", "cloud", "kubernetes", "host"];
 /// The objects whose members the pod's owner names.
 const OPEN: [&str; 2] = [kubernetes::LABELS, kubernetes::ANNOTATIONS];
 
@@ -129,7 +131,7 @@ impl Chosen {
     }
 
     /// Whether any field in that object can be chosen, so that it is worth finding out about.
-    fn wants(&self, object: &str) -> bool {
+    pub fn wants(&self, object: &str) -> bool {
         self.names.iter().any(|choice| match choice {
             Choice::One(one) => lies_in(one, object),
             Choice::All(beginning) => lies_in(beginning, object) || object.starts_with(beginning.trim_end_matches('.')),
@@ -290,6 +292,11 @@ impl Sources {
         Self { ecs, kubernetes, host }
     }
 
+    /// What is known without asking anybody.
+    pub fn at_once(&self) -> Metadata {
+        self.metadata(None)
+    }
+
     /// Finds out and keeps up, until nobody reads it any more. What is known at once is there before the first wait.
     pub async fn keep(mut self, to: watch::Sender<Metadata>) {
         let mut task = None;
@@ -318,12 +325,16 @@ impl Sources {
     }
 
     fn publish(&self, task: Option<&[Field]>, to: &watch::Sender<Metadata>) {
+        to.send_replace(self.metadata(task));
+    }
+
+    fn metadata(&self, task: Option<&[Field]>) -> Metadata {
         let mut fields = task.unwrap_or_default().to_vec();
         if let Some(downward) = &self.kubernetes {
             fields.extend(downward.fields());
         }
         fields.extend(self.host.clone().map(|name| Field::new("host", "name", name)));
-        to.send_replace(Metadata { fields, complete: self.ecs.is_none() || task.is_some() });
+        Metadata { fields, complete: self.ecs.is_none() || task.is_some() }
     }
 }
 

@@ -404,7 +404,7 @@ fn what_is_wrong_with_variables_and_flags() {
         ("KINETAIL_LOG", ",json", "\"\" is not one of error, warn, info, debug, trace".into()),
         ("KINETAIL_MAX_AGE", "2m", "\"2m\" is too large; allowed: a time from 0s to 1m, such as 100ms".into()),
         ("KINETAIL_MEMORY_LIMIT", "8", "\"8\" is too small; allowed: a size from 1MiB to 1TiB, such as 12MiB".into()),
-        ("KINETAIL_PATHS", ",", "names no path; allowed: globs of absolute paths, separated by commas".into()),
+        ("KINETAIL_PATHS", ",", "names nothing; allowed: globs of absolute paths, such as /var/log/app/*.log, separated by commas".into()),
         ("KINETAIL_PATHS", "/a,/a", "\"/a\" is in sources[0].paths[0] too; a file is read by one source only".into()),
         (
             "KINETAIL_ENDPOINT",

@@ -4,11 +4,11 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::limits::{ADMIN_OFF, Size, Time};
+use super::limits::{ADMIN_OFF, FIRELENS_AUTO, FIRELENS_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
 use super::{
-    AggregateConfig, AssumeRole, Config, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig,
+    AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig,
     SourceKind, Template, Until,
 };
 
@@ -28,6 +28,12 @@ impl Display for Effective<'_> {
         let Self(config) = self;
         writeln!(f, "state_dir: {}", text(&config.state_dir.to_string_lossy()))?;
         writeln!(f, "memory_limit: {}", shown_size(config.memory_limit))?;
+        let firelens = match &config.firelens {
+            FireLens::Auto => FIRELENS_AUTO.into(),
+            FireLens::Off => FIRELENS_OFF.into(),
+            FireLens::File(path) => path.to_string_lossy(),
+        };
+        writeln!(f, "firelens: {}", text(&firelens))?;
         writeln!(f, "sources:")?;
         for source in &config.sources {
             write_source(f, source)?;
@@ -94,7 +100,9 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      offset: {}", source.add.offset)?;
     writeln!(f, "      stream: {}", source.add.stream)?;
     writeln!(f, "      time: {}", source.add.time)?;
+    writeln!(f, "      tag: {}", source.add.tag)?;
     writeln!(f, "      kubernetes: {}", source.add.kubernetes)?;
+    writeln!(f, "      metadata: {}", json(&source.add.metadata))?;
     // JSON is YAML, so that values of any kind need no writer of their own.
     writeln!(f, "      fields: {}", json(&source.add.fields))
 }

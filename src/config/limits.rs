@@ -159,6 +159,12 @@ pub(super) const FORMAT: Format = Format::Kpl;
 /// How records are spread: evenly.
 pub(super) const PARTITION_KEY: &str = "random";
 
+/// Whether what `FireLens` generated is done: where nothing else is configured.
+pub(super) const FIRELENS_AUTO: &str = "auto";
+
+/// What switches that off.
+pub(super) const FIRELENS_OFF: &str = "off";
+
 /// The level of the agent's own log: what an operator acts on, and how it started and stopped.
 pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
 

@@ -34,6 +34,12 @@ pub(super) struct RawConfig {
         "x-allowed" = limits::MEMORY_LIMIT.allowed()
     ))]
     pub(super) memory_limit: Option<Amount>,
+    /// Whether a router's container of ECS's `FireLens` without sources of its own does what was generated there for Fluent Bit: `auto`, `off`, or
+    /// the file to read, wherever it runs.
+    #[schemars(extend(
+        "default" = limits::FIRELENS_AUTO, "x-env" = "KINETAIL_FIRELENS", "x-allowed" = "auto, off or an absolute path"
+    ))]
+    pub(super) firelens: Option<String>,
     /// What is read: groups of files that are treated alike.
     #[schemars(extend("x-allowed" = "a list of sources"))]
     pub(super) sources: Option<Vec<RawSource>>,
@@ -136,7 +142,8 @@ pub(super) struct RawSource {
     pub(super) add: Option<RawAdd>,
 }
 
-/// A server of the Fluent Forward protocol. Each event is one JSON object: the record, with `tag` and `time` where it has none.
+/// A server of the Fluent Forward protocol. Each event is one JSON object: the record, with `tag` and `time` where it has none, unless `add` says
+/// otherwise. With `parse: json`, the members of a `log` that is an object itself take its place.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawForward {
@@ -241,9 +248,20 @@ pub(super) struct RawAdd {
     /// Whether `stream`, `stdout` or `stderr`, is added to a container's lines; their own field of the name wins.
     #[schemars(extend("default" = true))]
     pub(super) stream: Option<bool>,
-    /// Whether `time`, when the runtime got the line, is added to a container's lines; their own field of the name wins.
+    /// Whether `time`, when the runtime got the line, is added to a container's lines and to events of type `forward`; their own field of the
+    /// name wins.
     #[schemars(extend("default" = true))]
     pub(super) time: Option<bool>,
+    /// Whether `tag`, what its sender calls it, is added to events of type `forward`; their own field of the name wins. (Fluent Bit: `tag_key`.)
+    #[schemars(extend("default" = true))]
+    pub(super) tag: Option<bool>,
+    /// What is known of the place, as objects such as `{"ecs": {"cluster": ...}}` as soon as it is known: names of fields, or their beginnings
+    /// with a star; as a variable separated by commas, in every source. An event's own field of the object's name wins. (Fluent Bit: `ecs` and
+    /// `kubernetes` filters.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_METADATA", "x-allowed" = "a list of names, such as ecs.*, kubernetes.pod_name, kubernetes.labels.app and host.name"
+    ))]
+    pub(super) metadata: Option<Vec<String>>,
     /// Whether `kubernetes`, the pod and container that kubelet's paths name, is added to a container's lines; their own field
     /// of the name wins. (Fluent Bit: the `kubernetes` filter.)
     #[schemars(extend("default" = true))]

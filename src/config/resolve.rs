@@ -12,9 +12,10 @@ use super::raw::{
 };
 use super::walk::Walked;
 use super::{
-    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, ForwardSettings, LogConfig, ShutdownConfig,
-    SourceConfig, SourceKind, SpoolConfig,
+    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, FireLens, ForwardSettings, LogConfig,
+    OnParseError, ShutdownConfig, SourceConfig, SourceKind, SpoolConfig,
 };
+use crate::enrich::{Chosen, TOPS};
 
 /// The configuration; it is only good if no problem was added.
 pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: &mut Vec<Problem>) -> Config {
@@ -22,6 +23,7 @@ pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: 
     let config = Config {
         state_dir: resolver.directory("state_dir", raw.state_dir.as_deref().unwrap_or(limits::STATE_DIR)),
         memory_limit: resolver.size("memory_limit", raw.memory_limit, &limits::MEMORY_LIMIT),
+        firelens: resolver.firelens(raw.firelens.as_deref()),
         sources: resolver.sources(raw.sources.unwrap_or_default()),
         kinesis: resolver.kinesis(raw.kinesis.unwrap_or_default()),
         checkpoint: resolver.checkpoint(raw.checkpoint.unwrap_or_default()),
@@ -129,6 +131,21 @@ impl Resolver<'_> {
         PathBuf::from(value)
     }
 
+    fn firelens(&mut self, text: Option<&str>) -> FireLens {
+        match text.unwrap_or(limits::FIRELENS_AUTO) {
+            limits::FIRELENS_AUTO => FireLens::Auto,
+            limits::FIRELENS_OFF => FireLens::Off,
+            path if Path::new(path).is_absolute() => FireLens::File(PathBuf::from(path)),
+            other => {
+                let words = [limits::FIRELENS_AUTO, limits::FIRELENS_OFF];
+                let (list, hint) = (listed(words), did_you_mean(other, words));
+                let message = format!("{} is not one of {list}, and no absolute path{hint}", quoted(other));
+                self.report("firelens", message);
+                FireLens::Off
+            }
+        }
+    }
+
     fn sources(&mut self, mut raw: Vec<RawSource>) -> Vec<SourceConfig> {
         if raw.is_empty() && self.demand == Demand::Partial {
             raw.push(RawSource::default());
@@ -222,6 +239,10 @@ impl Resolver<'_> {
         let kind = self.kind_of(&raw);
         let paths = self.paths(path, kind, raw.paths);
         let forward = self.forward(&format!("{path}.forward"), kind, raw.forward);
+        if kind == SourceKind::Forward && raw.on_parse_error.is_some_and(|policy| policy != OnParseError::Keep) {
+            let message = "does not go with type: forward, whose records stay as they are where log is no JSON object; remove it";
+            self.report(&format!("{path}.on_parse_error"), message.to_owned());
+        }
         let exclude = raw.exclude.unwrap_or_default();
         for (index, glob) in exclude.iter().enumerate() {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
@@ -335,7 +356,9 @@ impl Resolver<'_> {
             offset: raw.offset.unwrap_or(false),
             stream: raw.stream.unwrap_or(true),
             time: raw.time.unwrap_or(true),
+            tag: raw.tag.unwrap_or(true),
             kubernetes: raw.kubernetes.unwrap_or(true),
+            metadata: raw.metadata.unwrap_or_default(),
         };
         for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
             if is_on && add.fields.contains_key(name) {
@@ -346,7 +369,30 @@ impl Resolver<'_> {
         if add.fields.contains_key("") {
             self.report(&format!("{path}.fields."), "a field has no name".to_owned());
         }
+        self.metadata(path, &add);
         add
+    }
+
+    /// Names that are known, and objects that nothing else has the name of.
+    fn metadata(&mut self, path: &str, add: &AddFields) {
+        for (index, name) in add.metadata.iter().enumerate() {
+            let item = format!("{path}.metadata[{index}]");
+            if let Err(error) = Chosen::parse(&[name])
+                && !self.is_bad(&item)
+            {
+                self.report(&item, error.to_string());
+            }
+        }
+        let Ok(chosen) = Chosen::parse(&add.metadata) else { return };
+        for top in TOPS.into_iter().filter(|top| chosen.wants(top)) {
+            let fixed = format!("{path}.fields.{top}");
+            if add.fields.contains_key(top) {
+                self.report(&fixed, format!("is added by {path}.metadata too; rename the field, or leave that out"));
+            } else if top == "host" && add.host {
+                let message = format!("is added by {path}.metadata too, as an object; switch this off, or leave that out");
+                self.report(&format!("{path}.host"), message);
+            }
+        }
     }
 
     fn checkpoint(&mut self, raw: RawCheckpoint) -> CheckpointConfig {
