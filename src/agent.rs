@@ -18,6 +18,7 @@ use crate::checkpoint::{self, Entry, Found, StateDir};
 use crate::config::{Config, Format, SourceConfig, SourceKind};
 use crate::deadletter::DeadLetters;
 use crate::deliver::{self, Delivery};
+use crate::firelens;
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
@@ -94,6 +95,7 @@ pub struct Agent {
     metrics: Arc<Metrics>,
     admin: Option<Admin>,
     spools: Vec<Spool>,
+    firelens: Option<Arc<firelens::Dispatch>>,
 }
 
 impl Agent {
@@ -125,7 +127,14 @@ impl Agent {
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
                 .with_expiry(config.checkpoint.expire_after)
                 .with_streams(streams);
-        Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin, spools })
+        let (state, firelens) = (Arc::new(state), None);
+        Ok(Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, firelens })
+    }
+
+    /// The same with events of its sources as `FireLens` says.
+    #[must_use]
+    pub fn with_firelens(self, dispatch: Option<firelens::Dispatch>) -> Self {
+        Self { firelens: dispatch.map(Arc::new), ..self }
     }
 
     /// Where the admin server listens.
@@ -145,7 +154,7 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools } = self;
+        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, firelens } = self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -155,7 +164,7 @@ impl Agent {
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
         let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
-        let feeders = Feeders::start(&config.sources, feed, &metrics).await?;
+        let feeders = Feeders::start(&config.sources, firelens.as_ref(), feed, &metrics).await?;
         let (drops_tx, drops) = mpsc::channel(1);
         let (committed, committed_rx) = watch::channel(Committed::default());
         let keeping: Vec<_> = spools

@@ -13,6 +13,7 @@
 
 mod check;
 mod demo;
+pub mod drop_in;
 mod exec;
 mod local;
 mod parse;
@@ -105,8 +106,8 @@ pub struct SettingFlags {
 
 impl SettingFlags {
     /// The checked configuration, from the flags, this environment and the file that `--config` names.
-    pub fn load(&self, environment: BTreeMap<String, String>) -> Result<Config, Problems> {
-        Config::load(&self.layers(environment)?)
+    pub fn load(&self, environment: BTreeMap<String, String>) -> Result<Config, drop_in::Refused> {
+        drop_in::load(self, environment).map(|(config, _)| config)
     }
 
     /// The checked sources alone; nothing has to be set.

@@ -81,7 +81,9 @@ impl Config {
     fn merged(base: Option<&Base>, sources: &Layers, demand: Demand) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let settings = settings();
-        let Some(root) = layers::merge(base, sources, &settings, &mut problems) else { return Err(Problems::new(problems)) };
+        let Some(root) = layers::merge(base, sources, &settings, &mut problems) else {
+            return Err(Problems::new(problems));
+        };
         let mut walked = walk::walk(&schema(), &settings, &root, &mut problems);
         let raw = match serde_json::from_value(walked.value.take()) {
             Ok(raw) => raw,

@@ -7,10 +7,13 @@
 
 mod classic;
 mod filter;
+pub mod health;
 mod input;
 mod note;
 mod output;
+mod settings;
 mod tag;
+mod time;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,9 @@ pub use filter::{Grep, Record};
 pub use input::{Listen, Unix};
 pub use note::{Note, Weight};
 pub use output::{Nowhere, Output};
+pub use settings::{Dispatch, Goes, Taken, take};
 pub use tag::{Pattern, container};
+pub use time::TimeFormat;
 
 use classic::{Document, Section};
 use note::Notes;

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kinetail::source::forward::{Counters, Error, ForwardConfig, Server, SharedKey, TlsPaths};
+use kinetail::source::forward::{
+    Counters, Dispatch, Error, ForwardConfig, Layout, Outlet, Server, SharedKey, TlsPaths,
+};
 use kinetail::spool::{Feed, Handed};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,9 +44,10 @@ impl Rig {
         let server = Server::bind(config).await.unwrap();
         let address = server.addresses().first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let ((feed, spool), counters) = (Feed::new(), Counters::new());
+        let outlet = Outlet { source: "forward".into(), feed, layout: Layout::default() };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(server.run(feed, counters.clone(), stopped));
+        tasks.spawn(server.run(Dispatch::to(outlet), counters.clone(), stopped));
         Self { address, spool, counters, stop, tasks }
     }
 

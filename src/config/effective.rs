@@ -8,8 +8,8 @@ use super::limits::{ADMIN_OFF, FIRELENS_AUTO, FIRELENS_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
 use super::{
-    AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig,
-    SourceKind, Template, Until,
+    AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey,
+    SourceConfig, SourceKind, Template, Until,
 };
 
 /// Shows a configuration in effect.

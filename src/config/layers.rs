@@ -76,9 +76,9 @@ impl Layers {
     /// Whether anything says what is read: the document, or a variable or flag of paths. What is wrong is told when all of it is loaded.
     pub fn has_sources(&self) -> bool {
         let Some(root) = document(self, &mut Vec::new()) else { return true };
-        let in_document = root.get("sources").is_some_and(|sources| {
-            !matches!(&sources.kind, Kind::Null) && sources.kind != Kind::List(Vec::new())
-        });
+        let in_document = root
+            .get("sources")
+            .is_some_and(|sources| !matches!(&sources.kind, Kind::Null) && sources.kind != Kind::List(Vec::new()));
         in_document || given(self, PATHS_VARIABLE).is_some() || self.flags.contains_key(PATHS_FLAG)
     }
 

@@ -240,7 +240,8 @@ impl Resolver<'_> {
         let paths = self.paths(path, kind, raw.paths);
         let forward = self.forward(&format!("{path}.forward"), kind, raw.forward);
         if kind == SourceKind::Forward && raw.on_parse_error.is_some_and(|policy| policy != OnParseError::Keep) {
-            let message = "does not go with type: forward, whose records stay as they are where log is no JSON object; remove it";
+            let message =
+                "does not go with type: forward, whose records stay as they are where log is no JSON object; remove it";
             self.report(&format!("{path}.on_parse_error"), message.to_owned());
         }
         let exclude = raw.exclude.unwrap_or_default();
@@ -389,7 +390,8 @@ impl Resolver<'_> {
             if add.fields.contains_key(top) {
                 self.report(&fixed, format!("is added by {path}.metadata too; rename the field, or leave that out"));
             } else if top == "host" && add.host {
-                let message = format!("is added by {path}.metadata too, as an object; switch this off, or leave that out");
+                let message =
+                    format!("is added by {path}.metadata too, as an object; switch this off, or leave that out");
                 self.report(&format!("{path}.host"), message);
             }
         }

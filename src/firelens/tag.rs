@@ -4,6 +4,8 @@ use regex::Regex;
 
 /// What stands between a container's name and the task's in a tag of `FireLens`.
 const INFIX: &str = "-firelens-";
+/// What a pattern of such tags ends with, before its star.
+pub(super) const SUFFIX: &str = "-firelens";
 
 /// What a tag has to be like, by `Match` or `Match_Regex`.
 #[derive(Debug, Clone)]

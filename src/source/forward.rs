@@ -1,7 +1,8 @@
 //! The Fluent Forward server: what `FireLens`, docker's `fluentd` log driver, Fluent Bit, Fluentd and the fluent-logger libraries speak. Each event
 //! becomes one line of JSON in the spool. An acknowledgement is sent when the spool has kept the events, and never before.
 //!
-//! A line is the record as it came, with `tag` and `time` before its fields where it has none of these names. A message that cannot be read closes
+//! A line is the record as it came, with `tag` and `time` before its fields where it has none of these names, unless its [`Layout`] says otherwise. One
+//! server can feed several sources, by the tags of events. A message that cannot be read closes
 //! its connection, since nobody knows where the next one begins; what was complete before is kept. A shared key and TLS are asked for on TCP
 //! only: the Unix socket has the permissions of its file, and its clients (docker) know neither.
 //!
@@ -9,8 +10,10 @@
 //! yet, and its client may not send the others before it is acknowledged. Such parts are lines of their own, and counted.
 
 mod connection;
+mod dispatch;
 mod handshake;
 mod json;
+mod layout;
 mod line;
 mod listen;
 mod message;
@@ -31,9 +34,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+pub use dispatch::{Dispatch, Outlet};
 pub use handshake::SharedKey;
+pub use layout::Layout;
 
-use crate::spool::Feed;
 use connection::Connection;
 use listen::{Accepted, Listeners, Wire};
 
@@ -171,6 +175,10 @@ pub struct Counters {
     pub rejected: IntCounterVec,
     /// Parts of lines that docker cut, by `outcome`: `joined`, or a line each because of `age`, `room`, or as the connection `ended`.
     pub partials: IntCounterVec,
+    /// Events that are dropped, by `source`, for the ledger: what is not kept is not read from a spool and counted there.
+    pub made: IntCounterVec,
+    /// The same by `stage` and `reason`.
+    pub dropped: IntCounterVec,
 }
 
 impl Counters {
@@ -180,8 +188,8 @@ impl Counters {
     /// Never: the names are constants.
     pub fn new() -> Self {
         let counter = |name: &str, help: &str| IntCounter::new(name, help).expect("the name is a constant");
-        let by = |name: &str, help: &str, label: &str| {
-            IntCounterVec::new(Opts::new(name, help), &[label]).expect("the name is a constant")
+        let by = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).expect("the name is a constant")
         };
         Self {
             messages: counter("forward_messages", "messages"),
@@ -189,8 +197,20 @@ impl Counters {
             bytes: counter("forward_bytes", "bytes"),
             acks: counter("forward_acks", "acks"),
             connections: IntGauge::new("forward_connections", "connections").expect("the name is a constant"),
-            rejected: by("forward_rejected", "rejected", "reason"),
-            partials: by("forward_partials", "partials", "outcome"),
+            rejected: by("forward_rejected", "rejected", &["reason"]),
+            partials: by("forward_partials", "partials", &["outcome"]),
+            made: by("forward_made", "made", &["source"]),
+            dropped: by("forward_dropped", "dropped", &["stage", "reason"]),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts an event that is dropped; of a tag that is of no source, the source is the server's kind.
+    fn drop(&self, source: Option<&str>, reason: &str, events: u64) {
+        if events > 0 {
+            self.made.with_label_values(&[source.unwrap_or("forward")]).inc_by(events);
+            self.dropped.with_label_values(&["forward", reason]).inc_by(events);
         }
     }
 }
@@ -204,7 +224,7 @@ impl Default for Counters {
 /// What all connections have in common.
 struct Shared {
     config: ForwardConfig,
-    feed: Feed,
+    dispatch: Dispatch,
     counters: Counters,
     turns: Semaphore,
     large: Arc<Semaphore>,
@@ -243,14 +263,14 @@ impl Server {
         self.listeners.addresses()
     }
 
-    /// Serves until `stop` is true or its sender is gone, or the feed is closed. Connections are then read as far as clients have sent, what is
+    /// Serves until `stop` is true or its sender is gone, or a feed is closed. Connections are then read as far as clients have sent, what is
     /// complete is kept, and all are closed.
-    pub async fn run(self, feed: Feed, counters: Counters, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, dispatch: Dispatch, counters: Counters, mut stop: watch::Receiver<bool>) {
         let Self { config, listeners, tls } = self;
         let beats = if config.heartbeats { listeners.addresses() } else { Vec::new() };
         let shared = Arc::new(Shared {
             config,
-            feed,
+            dispatch,
             counters,
             turns: Semaphore::new(TURNS),
             large: Arc::new(Semaphore::new(LARGE_CONNECTIONS)),

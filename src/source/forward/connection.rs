@@ -10,8 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::rustls::crypto::ring;
 
+use super::dispatch::Route;
 use super::handshake::{self, Handshake, MAX_PING_BYTES, NONCE_BYTES, SharedKey};
-use super::line::{Lines, Made};
+use super::layout::Layout;
+use super::line::{About, Lines, Made};
 use super::listen::Wire;
 use super::message::{self, Body, Compression, Entries, Message};
 use super::msgpack::{self, Scanner};
@@ -109,7 +111,10 @@ pub(super) struct Connection {
     offset: u64,
     /// Since when the rest of a message, or the next one, is waited for.
     waiting: Instant,
-    lines: Lines,
+    /// Of each outlet.
+    lines: Vec<Lines>,
+    /// Where the events of the last tag go: those of the next one probably do too.
+    route: Option<(Vec<u8>, Route)>,
     acks: Vec<u8>,
     ack_count: u64,
     joins: Joins,
@@ -118,6 +123,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(io: Box<dyn Wire>, peer: String, shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Self {
         let joins = Joins::new(Arc::clone(&shared.join_room));
+        let lines = shared.dispatch.outlets().iter().map(|_| Lines::default()).collect();
         Self {
             io,
             peer,
@@ -130,7 +136,8 @@ impl Connection {
             scanner: Scanner::default(),
             offset: 0,
             waiting: Instant::now(),
-            lines: Lines::default(),
+            lines,
+            route: None,
             acks: Vec::new(),
             ack_count: 0,
             joins,
@@ -347,44 +354,99 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes lines of a message's events. Of one that cannot be read to its end none are kept, unless it is so large, or joined parts of lines,
-    /// that some were kept before that was seen.
+    /// Where the events of a tag go.
+    fn route(&mut self, tag: &[u8]) -> Route {
+        if let Some((_, route)) = self.route.as_ref().filter(|(last, _)| last == tag) {
+            return route.clone();
+        }
+        let route = self.shared.dispatch.route(tag);
+        self.route = Some((tag.to_vec(), route.clone()));
+        route
+    }
+
+    /// Has a message's events made to lines, or counted if they go nowhere.
     async fn events(&mut self, message: &Message<'_>, mut entries: Entries<'_>, now: SystemTime) -> Result<(), Ended> {
-        // A part that is held is not kept, so that it could not be acknowledged; and its client may wait for that before it sends the next.
-        let join = message.options.chunk.is_none();
-        let mut mark = self.lines.mark();
+        let reason = match self.route(message.tag) {
+            Route::To(outlet, layout) => {
+                let about = About { layout: &layout, tag: message.tag, now };
+                return self.lines_of(outlet, &about, entries, message.options.chunk.is_none()).await;
+            }
+            Route::Dropped(reason) => Some(reason),
+            Route::NoLog => None,
+        };
+        let mut events = 0;
+        while let Some(entry) = entries.next()? {
+            entry.skip()?;
+            entry.skip()?;
+            events += 1;
+        }
+        if let Some(reason) = reason {
+            self.shared.counters.drop(None, reason, events);
+        }
+        Ok(())
+    }
+
+    /// Makes lines of a message's events. Of one that cannot be read to its end none are kept, unless it is so large, or joined parts of lines,
+    /// that some were kept before that was seen. A part that is held is not kept, so that it could not be acknowledged; and its client may wait for
+    /// that before it sends the next: then none are joined.
+    async fn lines_of(
+        &mut self,
+        outlet: usize,
+        about: &About<'_>,
+        mut entries: Entries<'_>,
+        join: bool,
+    ) -> Result<(), Ended> {
+        let Some(mut mark) = self.lines.get(outlet).map(Lines::mark) else { return Ok(()) };
         loop {
+            let Some(lines) = self.lines.get_mut(outlet) else { return Ok(()) };
             let made = match entries.next() {
                 Ok(None) => return Ok(()),
-                Ok(Some(entry)) => self.lines.event(message.tag, entry, now, join).map_err(message::Error::from),
+                Ok(Some(entry)) => lines.event(about, entry, join).map_err(message::Error::from),
                 Err(error) => Err(error),
             };
             match made {
                 Ok(Made::Line) => {}
+                Ok(Made::Dropped(reason)) => self.drop(outlet, reason),
                 Ok(Made::Part(part)) => {
-                    self.part(message.tag, part, now)?;
+                    self.part((outlet, about.layout), about.tag, part, about.now)?;
                     // A joined line has parts of other messages in it, so that it stays.
-                    mark = self.lines.mark();
+                    mark = self.lines.get(outlet).map_or(mark, Lines::mark);
                 }
                 Err(error) => {
-                    self.lines.undo(mark);
+                    lines.undo(mark);
                     return Err(error.into());
                 }
             }
-            if self.lines.len() >= FLUSH_BYTES {
+            if self.lines.get(outlet).is_some_and(|lines| lines.len() >= FLUSH_BYTES) {
                 self.write().await?;
-                mark = self.lines.mark();
+                mark = self.lines.get(outlet).map_or(mark, Lines::mark);
             }
         }
     }
 
+    /// Counts an event that its layout has no line for.
+    fn drop(&self, outlet: usize, reason: &str) {
+        let source = self.shared.dispatch.outlets().get(outlet).map(|outlet| &*outlet.source);
+        self.shared.counters.drop(source, reason, 1);
+    }
+
     /// Joins a part, or makes a line of it if it cannot be joined.
-    fn part(&mut self, tag: &[u8], part: Part<'_>, now: SystemTime) -> Result<(), Ended> {
+    fn part(
+        &mut self,
+        (outlet, layout): (usize, &Layout),
+        tag: &[u8],
+        part: Part<'_>,
+        now: SystemTime,
+    ) -> Result<(), Ended> {
         match self.joins.add(tag, part, Instant::now()) {
             Added::Held => {}
             Added::Whole(Released { tag, entries }) => {
                 let parts: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-                self.lines.joined(&tag, &parts, now).map_err(message::Error::from)?;
+                let about = About { layout, tag: &tag, now };
+                let lines = self.lines.get_mut(outlet).ok_or(Ended::Closed)?;
+                if let Some(reason) = lines.joined(&about, &parts).map_err(message::Error::from)? {
+                    self.drop(outlet, reason);
+                }
                 self.shared.counters.partials.with_label_values(&["joined"]).inc_by(parts.len() as u64);
             }
             Added::Refused(before) => {
@@ -400,9 +462,16 @@ impl Connection {
     fn release(&mut self, released: Vec<Released>, outcome: &str) -> Result<(), Ended> {
         let now = clock::now();
         for Released { tag, entries } in released {
+            // Only of what goes somewhere are there parts.
+            let Route::To(outlet, layout) = self.route(&tag) else { continue };
+            let about = About { layout: &layout, tag: &tag, now };
             for entry in &entries {
                 let mut entry = msgpack::Reader::new(entry);
-                self.lines.event(&tag, &mut entry, now, false).map_err(message::Error::from)?;
+                let lines = self.lines.get_mut(outlet).ok_or(Ended::Closed)?;
+                let made = lines.event(&about, &mut entry, false).map_err(message::Error::from)?;
+                if let Made::Dropped(reason) = made {
+                    self.drop(outlet, reason);
+                }
             }
             self.shared.counters.partials.with_label_values(&[outcome]).inc_by(entries.len() as u64);
         }
@@ -411,10 +480,12 @@ impl Connection {
 
     /// Has all lines kept.
     async fn write(&mut self) -> Result<(), Ended> {
-        let (bytes, events) = self.lines.take();
-        if events > 0 {
-            self.shared.feed.write(Spooled { bytes, events }).await?;
-            self.shared.counters.events.inc_by(events);
+        for (lines, outlet) in self.lines.iter_mut().zip(self.shared.dispatch.outlets()) {
+            let (bytes, events) = lines.take();
+            if events > 0 {
+                outlet.feed.write(Spooled { bytes, events }).await?;
+                self.shared.counters.events.inc_by(events);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::json;
-use super::line::{self, Lines, Made};
+use super::layout::Layout;
+use super::line::{self, About, Lines, Made};
 use super::message::{self, Compression, Entries, Message};
 use super::msgpack::{self, MAX_DEPTH, Reader, Scanner};
 use super::time::Stamp;
@@ -63,7 +64,8 @@ fn decode_message(bytes: &[u8], lines: &mut Lines) -> Result<(), message::Error>
     let mut entries = Entries::new(body);
     while let Some(entry) = entries.next()? {
         let (before, length) = (*entry, lines.len());
-        let made = lines.event(message.tag, entry, NOW, true)?;
+        let about = About { layout: &Layout::default(), tag: message.tag, now: NOW };
+        let made = lines.event(&about, entry, true)?;
         assert_eq!(lines.len() == length, matches!(made, Made::Part(_)));
         // Each byte becomes six at most, beside the tag, the time and their names.
         let read = before.rest().len() - entry.rest().len();
