@@ -18,6 +18,7 @@ use crate::checkpoint::{self, Entry, Found, StateDir};
 use crate::config::{Config, Format, SourceConfig, SourceKind};
 use crate::deadletter::DeadLetters;
 use crate::deliver::{self, Delivery};
+use crate::enrich::places::{self, Places};
 use crate::firelens;
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
@@ -95,6 +96,7 @@ pub struct Agent {
     metrics: Arc<Metrics>,
     admin: Option<Admin>,
     spools: Vec<Spool>,
+    places: places::Keeping,
     firelens: Option<Arc<firelens::Dispatch>>,
 }
 
@@ -121,14 +123,16 @@ impl Agent {
         };
         let journal = open_journal(&state, &found, &metrics);
         let host = host_name();
-        let (groups, streams) = groups(&config, &host);
+        let mut places = Places::default();
+        let (groups, streams) = groups(&config, &host, &mut places);
+        let places = places.find(&host, |name| std::env::var(name).ok());
         let spools = Spool::open_all(&config, &metrics)?;
         let reader =
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
                 .with_expiry(config.checkpoint.expire_after)
                 .with_streams(streams);
         let (state, firelens) = (Arc::new(state), None);
-        Ok(Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, firelens })
+        Ok(Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens })
     }
 
     /// The same with events of its sources as `FireLens` says.
@@ -154,7 +158,8 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, firelens } = self;
+        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens } =
+            self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -205,6 +210,7 @@ impl Agent {
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
+                () = places.keep() => unreachable!("what is known of the place is kept for ever"),
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
             }
         };
@@ -299,12 +305,12 @@ fn streams_of(config: &Config) -> usize {
 }
 
 /// The sources, and the streams that they name.
-fn groups(config: &Config, host: &str) -> (Vec<Group>, Streams) {
+fn groups(config: &Config, host: &str, places: &mut Places) -> (Vec<Group>, Streams) {
     let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
     let mut group = |source: &SourceConfig| {
         let source = &spool::as_files(source, &config.state_dir);
         let router = Router::new(&Rules::new(source, &config.kinesis), &source.name, host, &mut streams);
-        Group::new(source, host).with_router(router)
+        Group::new(source, host).with_router(router).with_known(places.show(&source.add.metadata))
     };
     let groups = config.sources.iter().map(&mut group).collect();
     (groups, streams)

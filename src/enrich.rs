@@ -4,6 +4,7 @@
 
 pub mod ecs;
 pub mod kubernetes;
+pub mod places;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -39,8 +40,6 @@ pub const NAMES: [&str; 18] = [
     "kubernetes.node_name",
     "host.name",
 ];
-/// The objects at the top of an event that they lie in.
-pub const TOPS: [&str; 4] = ["ecs", "cloud", "kubernetes", "host"];
 /// The objects whose members the pod's owner names.
 const OPEN: [&str; 2] = [kubernetes::LABELS, kubernetes::ANNOTATIONS];
 

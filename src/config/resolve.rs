@@ -15,7 +15,8 @@ use super::{
     AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, FireLens, ForwardSettings, LogConfig,
     OnParseError, ShutdownConfig, SourceConfig, SourceKind, SpoolConfig,
 };
-use crate::enrich::{Chosen, TOPS};
+use crate::enrich::Chosen;
+use crate::parse::TOPS;
 
 /// The configuration; it is only good if no problem was added.
 pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: &mut Vec<Problem>) -> Config {

@@ -16,12 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch::Receiver;
+
 use self::discover::{Excludes, Glob};
 use crate::config::{self, LineFormat, Parse, SourceConfig, SourceKind, StartAt};
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
-use crate::parse::Added;
+use crate::parse::{Added, Known};
 use crate::route::Router;
 
 /// A configured source, ready to open files.
@@ -48,6 +50,7 @@ pub struct Group {
     /// Where events go by their own words.
     pub router: Arc<Router>,
     add: config::AddFields,
+    known: Option<Receiver<Arc<Known>>>,
     host: String,
     /// It is read from the spool: where that lies says nothing of its events.
     is_spooled: bool,
@@ -64,7 +67,7 @@ impl Group {
             patterns: config.paths.iter().map(|glob| glob::Pattern::new(glob).expect(CHECKED)).collect(),
             start_at: config.start_at,
             line: Arc::new(LineConfig {
-                parse: config.parse,
+                parse: parser(config),
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
@@ -78,6 +81,7 @@ impl Group {
             deleted_max_wait: config.deleted_max_wait,
             router: Arc::default(),
             add: config.add.clone(),
+            known: None,
             host: host.to_owned(),
             is_spooled: config.kind != SourceKind::File,
         }
@@ -87,6 +91,17 @@ impl Group {
     #[must_use]
     pub fn with_router(self, router: Router) -> Self {
         Self { router: Arc::new(router), ..self }
+    }
+
+    /// The group with what is known of the place, as it becomes known.
+    #[must_use]
+    pub fn with_known(self, known: Option<Receiver<Arc<Known>>>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// What is known of the place, where events get that.
+    pub fn known(&self) -> Option<Receiver<Arc<Known>>> {
+        self.known.clone()
     }
 
     /// Whether a glob names this path.
@@ -119,7 +134,7 @@ impl Group {
         let kubernetes = is_on.then(|| kubelet::pod_of(Path::new(path), target().as_deref())).flatten();
         Added::new(fields, self.add.offset)
             .with_origin(self.add.stream, self.add.time, kubernetes.map(Into::into))
-            .as_objects(self.line.multiline.is_some())
+            .as_objects(self.line.multiline.is_some() || !self.add.metadata.is_empty())
     }
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
@@ -135,6 +150,18 @@ impl Group {
             crate::kinesis::hash::hash_key(&key)
         )
         .into()
+    }
+}
+
+/// What lines are read as. Those of a Forward server are objects already, in which `log` is what it was to become, so that they are looked at only
+/// where something is added.
+fn parser(config: &SourceConfig) -> Parse {
+    let add = &config.add;
+    let adds = add.host || add.path || add.offset || !add.fields.is_empty() || !add.metadata.is_empty();
+    match (config.kind, adds) {
+        (SourceKind::Forward, true) => Parse::Json,
+        (SourceKind::Forward, false) => Parse::Raw,
+        _ => config.parse,
     }
 }
 
