@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kinetail::config::{
-    Compression, Config, Document, Encoding, Format, Layers, LineFormat, LogFormat, LogLevel, LongLines, OnParseError,
-    Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
+    Base, BaseSource, Compression, Config, Document, Encoding, FireLens, Format, Layers, LineFormat, LogFormat,
+    LogLevel, LongLines, OnParseError, Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
 };
 use proptest::prelude::*;
 
@@ -14,6 +14,7 @@ use proptest::prelude::*;
 const FULL: &str = r#"
 state_dir: /state
 memory_limit: 12MiB
+firelens: "off"
 sources:
   - name: app
     stream: audit
@@ -37,7 +38,9 @@ sources:
       offset: true
       stream: false
       time: false
+      tag: false
       kubernetes: false
+      metadata: [ecs.*, kubernetes.labels.app]
       fields: { env: prod, "a \"b\"": [1, 2.5, true, null, { x: "yes" }] }
   - paths:
       - /var/log/nginx/access.log
@@ -110,7 +113,9 @@ fn everything_can_be_set() {
     assert_eq!((app.format, app.partial_line_timeout), (LineFormat::Auto, Duration::from_secs(9)));
     assert_eq!(app.encoding.label(), "shift_jis");
     assert!(app.add.host && app.add.path && app.add.offset);
-    assert!(!app.add.stream && !app.add.time && !app.add.kubernetes);
+    assert!(!app.add.stream && !app.add.time && !app.add.kubernetes && !app.add.tag);
+    assert_eq!(app.add.metadata, ["ecs.*", "kubernetes.labels.app"]);
+    assert_eq!(config.firelens, FireLens::Off);
     let fields = serde_json::json!({ "env": "prod", "a \"b\"": [1, 2.5, true, null, { "x": "yes" }] });
     assert_eq!(serde_json::to_value(&app.add.fields).unwrap(), fields);
     assert_eq!(nginx.name, "files");
@@ -898,4 +903,101 @@ proptest! {
     ) {
         drop(Config::load(&layers(Some(SMALL), &[(&format!("KINETAIL_{name}"), &value)], &[])));
     }
+}
+
+#[test]
+fn what_is_wrong_with_metadata() {
+    let of = |add: &str| format!("sources: [{{ paths: [/a], add: {add} }}]\nkinesis: {{ stream: s }}\n");
+    for (add, problem) in [
+        (
+            "{ metadata: [ecs.clustr] }",
+            "add.metadata[0]: \"ecs.clustr\" is no field that is known of a place, did you mean \"ecs.cluster\"?; write one such as ecs.task_arn, or kubernetes.*",
+        ),
+        (
+            "{ metadata: [host.name, ecs.*.x] }",
+            "add.metadata[1]: \"ecs.*.x\" has a \"*\" where none can be; write it last, such as ecs.* or kubernetes.labels.app*, or alone for all",
+        ),
+        (
+            "{ host: true, metadata: [\"*\"] }",
+            "add.host: is added by sources[0].add.metadata too, as an object; switch this off, or leave that out",
+        ),
+        (
+            "{ metadata: [ecs.cluster], fields: { ecs: 1 } }",
+            "add.fields.ecs: is added by sources[0].add.metadata too; rename the field, or leave that out",
+        ),
+    ] {
+        let document = of(add);
+        assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:1: sources[0].{problem}")]);
+    }
+    load(&of("{ host: true, metadata: [ecs.*, \"kubernetes.labels.*\"] }"));
+    let every = layers(Some(SMALL), &[("KINETAIL_METADATA", " ecs.cluster,host.name")], &[]);
+    assert_eq!(Config::load(&every).unwrap().sources[0].add.metadata, ["ecs.cluster", "host.name"]);
+    assert_problems(
+        &layers(Some("sources: [{ type: forward, on_parse_error: drop }]\nkinesis: { stream: s }\n"), &[], &[]),
+        &[
+            "kinetail.yaml:1: sources[0].on_parse_error: does not go with type: forward, whose records stay as they are where log is no JSON object; remove it",
+        ],
+    );
+}
+
+#[test]
+fn firelens_is_a_word_or_a_file() {
+    let set = |value: &str| layers(Some(SMALL), &[("KINETAIL_FIRELENS", value)], &[]);
+    assert_eq!(Config::load(&set("auto")).unwrap().firelens, FireLens::Auto);
+    assert_eq!(Config::load(&set("/a/b.conf")).unwrap().firelens, FireLens::File(PathBuf::from("/a/b.conf")));
+    assert_problems(
+        &set("of"),
+        &["KINETAIL_FIRELENS: \"of\" is not one of auto, off, and no absolute path (did you mean \"off\"?)"],
+    );
+}
+
+#[test]
+fn what_is_below_everything_counts_where_nothing_else_does() {
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    let source = |line, text: &str| BaseSource { line, settings: json(text) };
+    let base = Base {
+        file: "/f.conf".to_owned(),
+        line: 7,
+        kinesis: json(r#"{ "stream": "below", "region": "eu-west-1", "endpoint": null, "format": "single" }"#),
+        sources: vec![
+            source(7, r#"{ "name": "a", "type": "forward" }"#),
+            source(9, r#"{ "name": "b", "type": "forward" }"#),
+        ],
+    };
+    let names = |config: &Config| config.sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>();
+    let variables = [("AWS_REGION", "us-east-1"), ("KINETAIL_FORMAT", "kpl"), ("KINETAIL_PARSE", "json")];
+    let config = Config::load_over(&base, &layers(Some("memory_limit: 4MiB\nsources: []"), &variables, &[])).unwrap();
+    assert_eq!((names(&config), config.memory_limit), (vec!["a".to_owned(), "b".to_owned()], 4 << 20));
+    assert!(config.sources.iter().all(|source| source.parse == Parse::Json));
+    let kinesis = &config.kinesis;
+    assert_eq!(
+        (&*kinesis.stream, kinesis.region.as_deref(), kinesis.format),
+        ("below", Some("eu-west-1"), Format::Kpl)
+    );
+    let config = Config::load_over(&base, &layers(Some(SMALL), &[], &[])).unwrap();
+    assert_eq!((names(&config), &*config.kinesis.stream), (vec!["files".to_owned()], "s"));
+
+    let base =
+        Base { kinesis: json(r#"{ "stream": "a b" }"#), sources: vec![source(9, r#"{ "type": "forwrad" }"#)], ..base };
+    let problems = Config::load_over(&base, &Layers::default()).unwrap_err().to_string();
+    assert!(problems.starts_with("/f.conf:7: kinesis.stream: \"a b\" contains \" \"; "), "{problems}");
+    assert!(problems.contains("\n/f.conf:9: sources[0].type: \"forwrad\" is not one of "), "{problems}");
+}
+
+#[test]
+fn layers_know_what_they_say() {
+    let cases: [(&str, &[(&str, &str)], bool); 5] = [
+        ("state_dir: /a", &[("KINETAIL_PARSE", "json")], false),
+        ("sources: []", &[("KINETAIL_PATHS", " ")], false),
+        ("sources: [{}]", &[], true),
+        ("", &[("KINETAIL_PATHS", "/a")], true),
+        ("{", &[], true),
+    ];
+    for (document, variables, has_sources) in cases {
+        assert_eq!(layers(Some(document), variables, &[]).has_sources(), has_sources, "{document} {variables:?}");
+    }
+    let some = layers(Some("kinesis: { stream: a }"), &[("KINETAIL_REGION", "eu-west-1")], &[("stream", "b")]);
+    assert_eq!(some.text("kinesis.stream").as_deref(), Some("b"));
+    assert_eq!(some.text("kinesis.region").as_deref(), Some("eu-west-1"));
+    assert_eq!(some.text("kinesis.format"), None);
 }

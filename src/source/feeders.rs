@@ -168,7 +168,8 @@ impl Serving {
             match bind(config, health).await {
                 Ok((server, health)) => {
                     // Whoever started it waits for that.
-                    ready.send(Ok(server.addresses().to_vec())).ok();
+                    let checked = health.as_ref().and_then(|listener| listener.local_addr().ok());
+                    ready.send(Ok((server.addresses(), checked))).ok();
                     tokio::select! {
                         () = server.run(dispatch, counters, stopped) => {}
                         () = answer(health) => {}
@@ -181,7 +182,7 @@ impl Serving {
         };
         let run = move || runtime.block_on(serve);
         std::thread::Builder::new().name("forward".to_owned()).spawn(run).map_err(Error::Thread)?;
-        let addresses = bound.await.map_err(|_| Error::Ended)??;
+        let (addresses, health) = bound.await.map_err(|_| Error::Ended)??;
         tracing::info!(?addresses, ?unix, ?health, "Forward clients are served");
         Ok(Self { stop, ended })
     }
