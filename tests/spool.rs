@@ -177,8 +177,11 @@ async fn ledger(on_full: &str) {
     let count = 100_000;
     let write = move || {
         let mut pipe = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
-        let lines: String = (1..=count).map(|n| format!("line {n}\n")).collect();
-        pipe.write_all(lines.as_bytes()).unwrap();
+        let mut lines = Vec::new();
+        for n in 1..=count {
+            writeln!(lines, "line {n}").unwrap();
+        }
+        pipe.write_all(&lines).unwrap();
     };
     let writer = std::thread::spawn(write);
     let name = "spool_bytes";

@@ -127,7 +127,7 @@ impl Serving {
             match Server::bind(config).await {
                 Ok(server) => {
                     // Whoever started it waits for that.
-                    ready.send(Ok(server.addresses().to_vec())).ok();
+                    ready.send(Ok(server.addresses().clone())).ok();
                     server.run(feed, counters, stopped).await;
                     // Nobody waits any more after the deadline.
                     done.send(()).ok();

@@ -12,12 +12,12 @@ pub mod siblings;
 pub mod watch;
 pub mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::discover::{Excludes, Glob};
-use crate::config::{self, LineFormat, Parse, SourceConfig, SourceKind, StartAt};
+use crate::config::{self, LineFormat, Parse, SourceConfig, StartAt};
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
@@ -49,8 +49,8 @@ pub struct Group {
     pub router: Arc<Router>,
     add: config::AddFields,
     host: String,
-    /// It is read from the spool: where that lies says nothing of its events.
-    is_spooled: bool,
+    /// Where the segment lies that is written to, if it is read from a spool. That says nothing of its events.
+    pub spool: Option<PathBuf>,
 }
 
 impl Group {
@@ -79,7 +79,7 @@ impl Group {
             router: Arc::default(),
             add: config.add.clone(),
             host: host.to_owned(),
-            is_spooled: config.kind != SourceKind::File,
+            spool: None,
         }
     }
 
@@ -87,6 +87,12 @@ impl Group {
     #[must_use]
     pub fn with_router(self, router: Router) -> Self {
         Self { router: Arc::new(router), ..self }
+    }
+
+    /// The group of a spool, whose current segment this is.
+    #[must_use]
+    pub fn with_spool(self, current: PathBuf) -> Self {
+        Self { spool: Some(current), ..self }
     }
 
     /// Whether a glob names this path.
@@ -124,7 +130,7 @@ impl Group {
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
     pub fn partition_key(&self, path: &str) -> Arc<str> {
-        let place = if self.is_spooled { &*self.name } else { path };
+        let place = if self.spool.is_some() { &*self.name } else { path };
         let key = format!("{}:{place}", self.host);
         if key.len() <= crate::kinesis::aggregate::MAX_KEY_BYTES {
             return key.into();

@@ -60,6 +60,9 @@ impl Reader {
             new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
         } else {
             self.warn_of_history(&new);
+            for lane in self.spools() {
+                self.adopt_segments(&lane, now);
+            }
             self.resume(&mut new, now);
         }
         for candidate in new {
@@ -150,7 +153,7 @@ impl Reader {
             offset,
             tag: self.rng.u64(..),
             state: State::Live,
-            unproven: !is_first,
+            unproven: !is_first && self.groups[group].spool.is_none(),
             birth: None,
         };
         self.add(adoption, file, now)?;
@@ -212,6 +215,9 @@ impl Reader {
     /// Files that came and were rotated between two scans, beside the ones whose rotation this scan saw.
     fn find_missed(&mut self, rotated: &[PathBuf], now: Instant) {
         for lane in rotated {
+            if self.adopt_segments(lane, now) {
+                continue;
+            }
             let since = self.looked_at.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
             let missed = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since).collect();
             self.adopt_missed(lane, missed, now);
