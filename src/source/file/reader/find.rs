@@ -55,14 +55,12 @@ impl Reader {
         // Older files first: what was written first is sent first.
         new.sort_by_key(|(_, c)| c.metadata.modified().ok());
         let mut new: Vec<Candidate> = new.into_iter().map(|(_, candidate)| candidate).collect();
+        self.adopt_segments(now);
         if self.scanned {
             self.find_missed(&rotated, now);
             new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
         } else {
             self.warn_of_history(&new);
-            for lane in self.spools() {
-                self.adopt_segments(&lane, now);
-            }
             self.resume(&mut new, now);
         }
         for candidate in new {
@@ -116,17 +114,29 @@ impl Reader {
 
     fn open_candidate(&mut self, candidate: Candidate, now: Instant) {
         let Candidate { group, path, others, metadata } = candidate;
-        if let Err(error) = self.try_candidate(group, &path, &others, now) {
+        let looked_at = FileId::of(&metadata);
+        if let Err(error) = self.try_candidate((group, looked_at), &path, &others, now) {
             self.unreadable.insert(path.clone(), group);
             tracing::warn!(path = %path.display(), size = metadata.len(), %error, "a file cannot be read and is tried again every second; give this process's user read access to it");
         }
     }
 
-    fn try_candidate(&mut self, group: usize, path: &Path, others: &[PathBuf], now: Instant) -> std::io::Result<()> {
+    fn try_candidate(
+        &mut self,
+        (group, looked_at): (usize, FileId),
+        path: &Path,
+        others: &[PathBuf],
+        now: Instant,
+    ) -> std::io::Result<()> {
         let file = open(path)?;
         let metadata = file.metadata()?;
         let id = FileId::of(&metadata);
-        // It was replaced between the two looks: the next scan sees what is there then.
+        if id != looked_at {
+            // It was rotated between the two looks, and is read before what has come in its place: the next scan, at once, sees that.
+            self.hinted_scan = Some(now);
+            self.find_missed(&[path.to_owned()], now);
+            return Ok(());
+        }
         if !metadata.is_file() || self.files.by_file(id).is_some() || self.is_saved_anew(path, &file, now)? {
             return Ok(());
         }
@@ -215,9 +225,6 @@ impl Reader {
     /// Files that came and were rotated between two scans, beside the ones whose rotation this scan saw.
     fn find_missed(&mut self, rotated: &[PathBuf], now: Instant) {
         for lane in rotated {
-            if self.adopt_segments(lane, now) {
-                continue;
-            }
             let since = self.looked_at.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
             let missed = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since).collect();
             self.adopt_missed(lane, missed, now);

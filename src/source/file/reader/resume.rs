@@ -195,6 +195,9 @@ impl Reader {
         if self.files.by_file(id).is_some() {
             return Ok(true);
         }
+        if id != FileId::of(&candidate.metadata) {
+            return Ok(false);
+        }
         if let Some(entry) = self.known.of(&file, &metadata)? {
             let entry = entry.clone();
             self.go_on(&entry, candidate.group, path, file, now)?;

@@ -1,7 +1,7 @@
 //! Segments of spools. They are the agent's own files, so that nothing about them has to be guessed: their names are numbers, none is a copy, and
 //! each is removed here, as soon as all of it is delivered or because the spool is full and drops it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::time::Instant;
 
@@ -15,26 +15,19 @@ use crate::spool::keeper;
 use crate::spool::segments::{count_events, number, remove};
 
 impl Reader {
-    /// Where the spools are written to.
-    pub(super) fn spools(&self) -> Vec<PathBuf> {
-        self.groups.iter().filter_map(|group| group.spool.clone()).collect()
-    }
-
-    /// Reads the finished segments of a spool that are not being read yet, whatever the clock says of when they came. Answers whether this is
-    /// a spool.
-    pub(super) fn adopt_segments(&mut self, lane: &Path, now: Instant) -> bool {
-        let Some(group) = self.groups.iter().position(|group| group.spool.as_deref() == Some(lane)) else {
-            return false;
-        };
-        let mut segments = rotated_siblings(lane);
-        segments.retain(|s| number(&s.path).is_some() && self.files.by_file(s.id).is_none());
-        segments.sort_by_key(|s| number(&s.path));
-        for segment in segments {
-            if let Err(error) = self.adopt_segment(group, lane, &segment, now) {
-                tracing::error!(path = %segment.path.display(), %error, "a segment of the spool cannot be read; the next start tries again");
+    /// Reads the finished segments of spools that are not being read yet, whatever the clock says of when they came.
+    pub(super) fn adopt_segments(&mut self, now: Instant) {
+        for group in 0..self.groups.len() {
+            let Some(lane) = self.groups[group].spool.clone() else { continue };
+            let mut segments = rotated_siblings(&lane);
+            segments.retain(|s| number(&s.path).is_some() && self.files.by_file(s.id).is_none());
+            segments.sort_by_key(|s| number(&s.path));
+            for segment in segments {
+                if let Err(error) = self.adopt_segment(group, &lane, &segment, now) {
+                    tracing::error!(path = %segment.path.display(), %error, "a segment of the spool cannot be read; the next scan tries again");
+                }
             }
         }
-        true
     }
 
     fn adopt_segment(&mut self, group: usize, lane: &Path, segment: &Sibling, now: Instant) -> std::io::Result<()> {
