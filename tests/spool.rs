@@ -126,7 +126,6 @@ async fn stdin_is_read_to_its_end_and_so_is_the_agent() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     let mut consumer = Consumer::new(&stand).await;
-    eprintln!("{said}");
     assert_once(&counted(&mut consumer).await, &numbered(20_000));
 }
 
@@ -192,6 +191,7 @@ async fn ledger(on_full: &str) {
     }));
     stand.outage(true).await;
     let agent = setup.run().await;
+    until("the FIFO", async || fifo.exists().then_some(())).await;
     let count = 100_000;
     let write = move || {
         let mut pipe = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
