@@ -28,10 +28,7 @@ use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
 use crate::source::feeders::{self, Feeders};
 use crate::source::file::Group;
-use crate::source::file::known::place;
 use crate::source::file::reader::{self, Reader};
-use crate::spool::keeper::Committed;
-use crate::spool::segments::Progress;
 use crate::spool::{self, Feed, Keeping, Spool};
 
 /// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
@@ -171,17 +168,17 @@ impl Agent {
         let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
         let feeders = Feeders::start(&config.sources, firelens.as_ref(), feed, &metrics).await?;
         let (drops_tx, drops) = mpsc::channel(1);
-        let (committed, committed_rx) = watch::channel(Committed::default());
+        let (released, released_rx) = watch::channel(());
         let keeping: Vec<_> = spools
             .into_iter()
-            .map(|spool| spool.spawn(committed_rx.clone(), drops_tx.clone()))
+            .map(|spool| spool.spawn(released_rx.clone(), drops_tx.clone()))
             .collect::<Result<_, _>>()
             .map_err(Error::Thread)?;
-        drop((committed_rx, drops_tx));
+        drop((released_rx, drops_tx));
 
-        let closed = spawn_writer(Arc::clone(&state), checkpoints, committed, Arc::clone(&metrics))?;
+        let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
         spawn_reader(
-            reader,
+            reader.with_released(released),
             reader::Channels {
                 batches: batch_tx,
                 spare: spare_rx,
@@ -308,9 +305,9 @@ fn streams_of(config: &Config) -> usize {
 fn groups(config: &Config, host: &str, places: &mut Places) -> (Vec<Group>, Streams) {
     let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
     let mut group = |source: &SourceConfig| {
-        let source = &spool::as_files(source, &config.state_dir);
         let router = Router::new(&Rules::new(source, &config.kinesis), &source.name, host, &mut streams);
-        Group::new(source, host).with_router(router).with_known(places.show(&source.add.metadata))
+        let known = places.show(&source.add.metadata);
+        spool::group(source, &config.state_dir, host).with_router(router).with_known(known)
     };
     let groups = config.sources.iter().map(&mut group).collect();
     (groups, streams)
@@ -343,20 +340,14 @@ fn spawn_reader(reader: Reader, channels: reader::Channels) -> Result<(), Error>
 fn spawn_writer(
     state: Arc<StateDir>,
     mut checkpoints: mpsc::Receiver<Vec<Entry>>,
-    committed: watch::Sender<Committed>,
     metrics: Arc<Metrics>,
 ) -> Result<oneshot::Receiver<()>, Error> {
     let (done, closed) = oneshot::channel();
     let write = move || {
         let mut failing_since: Option<Instant> = None;
         while let Some(entries) = checkpoints.blocking_recv() {
-            let progress = |e: &Entry| (place(e), Progress { tag: e.generation, offset: e.offset });
-            let offsets = (committed.receiver_count() > 0).then(|| entries.iter().map(progress).collect());
             match state.store(entries) {
                 Ok(()) => {
-                    if let Some(offsets) = offsets {
-                        committed.send_replace(Arc::new(offsets));
-                    }
                     if failing_since.take().is_some() {
                         tracing::info!("checkpoints can be written again");
                     }

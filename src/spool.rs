@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, LineFormat, SourceConfig, SourceKind, StartAt};
 use crate::metrics::Metrics;
-use keeper::{Committed, Drop, Keeper};
+use crate::source::file::Group;
+use keeper::{Drop, Keeper};
 
 /// Hand-overs that may wait for the disk. A feeder waits for its own; this bounds how many feeders of one spool do.
 const QUEUE: usize = 16;
@@ -85,12 +86,23 @@ fn directory(state_dir: &Path, source: &str) -> PathBuf {
     state_dir.join("spool").join(source)
 }
 
+/// The segment that is written to.
+fn current(state_dir: &Path, source: &str) -> PathBuf {
+    directory(state_dir, source).join(segments::CURRENT)
+}
+
+/// What the reader reads of a source: a spool's segments, or the files themselves.
+pub fn group(source: &SourceConfig, state_dir: &Path, host: &str) -> Group {
+    let group = Group::new(&as_files(source, state_dir), host);
+    if source.kind == SourceKind::File { group } else { group.with_spool(current(state_dir, &source.name)) }
+}
+
 /// A source as the reader sees it: a spool's segments are a rotated log in the format of the CRI.
-pub fn as_files(source: &SourceConfig, state_dir: &Path) -> SourceConfig {
+fn as_files(source: &SourceConfig, state_dir: &Path) -> SourceConfig {
     if source.kind == SourceKind::File {
         return source.clone();
     }
-    let path = directory(state_dir, &source.name).join(segments::CURRENT);
+    let path = current(state_dir, &source.name);
     SourceConfig {
         // A name of a source has no characters that mean something in a glob; a directory may.
         paths: vec![glob::Pattern::escape(&path.to_string_lossy())],
@@ -140,12 +152,12 @@ impl Spool {
     }
 
     /// Starts the thread that keeps what the feeders give.
-    pub fn spawn(self, committed: watch::Receiver<Committed>, drops: mpsc::Sender<Drop>) -> std::io::Result<Keeping> {
+    pub fn spawn(self, released: watch::Receiver<()>, drops: mpsc::Sender<Drop>) -> std::io::Result<Keeping> {
         let Self { source, keeper, feed, handed, .. } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (done, ended) = oneshot::channel();
         let keep = move || {
-            runtime.block_on(keeper.run(keeper::Channels { handed, committed, drops }));
+            runtime.block_on(keeper.run(keeper::Channels { handed, released, drops }));
             // Nobody waits any more after the deadline.
             done.send(()).ok();
         };

@@ -200,8 +200,11 @@ fn every_value_of_a_word_is_taken() {
         }
         for word in schema_words {
             let document = match setting.path.strip_prefix("sources[].") {
-                Some(field) if field == "encoding" || field.starts_with("add.") => continue,
+                Some(field) if matches!(field, "encoding" | "type") || field.starts_with("add.") => continue,
                 Some(field) => format!("sources: [{{ paths: [/a], {field}: {word} }}]\nkinesis: {{ stream: s }}"),
+                None if !setting.path.contains('.') => {
+                    format!("{SMALL}{}: {word}", setting.path)
+                }
                 None => {
                     let (group, field) = setting.path.split_once('.').unwrap();
                     // Whole records can be compressed in any way.
@@ -246,12 +249,21 @@ fn no_document_is_needed() {
         ("KINETAIL_MAX_AGE", "1s"),
         ("KINETAIL_ADMIN_LISTEN", "off"),
         ("KINETAIL_LOG", "debug,json"),
+        ("KINETAIL_FIRELENS", "off"),
+        ("KINETAIL_METADATA", "host.name, ecs.*"),
+        ("KINETAIL_SPOOL_MAX_BYTES", "64MiB"),
+        ("KINETAIL_SPOOL_ON_FULL", "drop_oldest"),
         ("HOME", "/root"),
     ];
     let config = Config::load(&layers(None, &environment, &[])).unwrap();
     let source = &config.sources[0];
     assert_eq!(source.paths, ["/var/log/a/*.log", "/var/log/b.log"]);
     assert_eq!((source.parse, source.start_at), (Parse::Json, StartAt::End));
+    assert_eq!(
+        (&source.add.metadata[..], &config.firelens),
+        (&["host.name", "ecs.*"].map(String::from)[..], &FireLens::Off)
+    );
+    assert_eq!((config.spool.max_bytes, config.spool.on_full.as_str()), (64 << 20, "drop_oldest"));
     assert_eq!(config.kinesis.stream, "s");
     assert_eq!(config.kinesis.region.as_deref(), Some("eu-west-1"));
     assert_eq!(config.kinesis.endpoint.as_deref(), Some("https://kinesis.example.com:4567/"));
@@ -380,8 +392,8 @@ fn what_is_wrong_with_the_file() {
 }
 
 const VARIABLES: &str = "KINETAIL_ADMIN_LISTEN, KINETAIL_CA_FILE, KINETAIL_COMPRESSION, KINETAIL_CONFIG, KINETAIL_ENDPOINT, \
-    KINETAIL_EXPLICIT_HASH_KEY, KINETAIL_EXTERNAL_ID, KINETAIL_FORMAT, KINETAIL_LOG, KINETAIL_MAX_AGE, KINETAIL_MEMORY_LIMIT, \
-    KINETAIL_PARSE, KINETAIL_PARTITION_KEY, KINETAIL_PATHS, KINETAIL_REGION, KINETAIL_ROLE_ARN, KINETAIL_START_AT, \
+    KINETAIL_EXPLICIT_HASH_KEY, KINETAIL_EXTERNAL_ID, KINETAIL_FIRELENS, KINETAIL_FORMAT, KINETAIL_LOG, KINETAIL_MAX_AGE, KINETAIL_MEMORY_LIMIT, \
+    KINETAIL_PARSE, KINETAIL_PARTITION_KEY, KINETAIL_PATHS, KINETAIL_REGION, KINETAIL_ROLE_ARN, KINETAIL_SPOOL_MAX_BYTES, KINETAIL_SPOOL_ON_FULL, KINETAIL_START_AT, \
     KINETAIL_STATE_DIR, KINETAIL_STREAM, KINETAIL_STREAM_ARN";
 
 #[test]
@@ -485,7 +497,7 @@ fn what_is_wrong_with_the_text() {
 
 #[test]
 fn what_is_wrong_with_the_shape() {
-    let top = "admin, checkpoint, kinesis, log, memory_limit, shutdown, sources, state_dir";
+    let top = "admin, checkpoint, firelens, kinesis, log, memory_limit, shutdown, sources, spool, state_dir";
     for (document, expected) in [
         ("kinesys: {}", format!("3: kinesys: is not a setting; allowed: {top} (did you mean \"kinesis\"?)")),
         ("start_at: end", format!("3: start_at: is not a setting; allowed: {top} (did you mean \"sources[].start_at\"?)")),
@@ -772,7 +784,7 @@ fn all_problems_come_at_once() {
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
             "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of raw, json",
-            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, offset, path, stream, time (did you mean \"host\"?)",
+            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",
             "kinetail.yaml:7: log.level: \"loud\" is not one of error, warn, info, debug, trace",
@@ -809,9 +821,12 @@ fn every_setting_is_documented() {
             .chain(&["assume_role.arn", "assume_role.external_id", "aggregate.max_bytes"])
             .any(|name| setting.path == format!("kinesis.{name}"));
         let has_no_default = is_needed
-            || ["paths", "exclude", "stream", "add.fields"]
+            || ["paths", "exclude", "stream", "add.fields", "add.metadata"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].{name}"))
+            || ["unix", "shared_key", "tls_certificate", "tls_key"]
+                .iter()
+                .any(|name| setting.path == format!("sources[].forward.{name}"))
             || ["preset", "start", "continue", "continue_past", "end", "end_before"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].multiline.{name}"));

@@ -37,7 +37,7 @@ pub(super) struct RawConfig {
     /// Whether a router's container of ECS's `FireLens` without sources of its own does what was generated there for Fluent Bit: `auto`, `off`, or
     /// the file to read, wherever it runs.
     #[schemars(extend(
-        "default" = limits::FIRELENS_AUTO, "x-env" = "KINETAIL_FIRELENS", "x-allowed" = "auto, off or an absolute path"
+        "default" = limits::FIRELENS_AUTO, "x-env" = "KINETAIL_FIRELENS", "x-allowed" = "an absolute path, or the words auto and off"
     ))]
     pub(super) firelens: Option<String>,
     /// What is read: groups of files that are treated alike.

@@ -13,10 +13,6 @@ use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
 use crate::event::{Batch, Span, join_span};
 
-/// What an open record may hold while it cannot go out: half of what a shard takes in a second. More would make refusals dear; less would
-/// keep a lane from filling its shard over a slow network.
-const GROWN_BYTES: usize = 512 * 1024;
-
 impl<P: PutRecords> Sender<P> {
     pub(super) fn take(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
         if !batch.rejected.is_empty() {
@@ -148,15 +144,15 @@ impl<P: PutRecords> Sender<P> {
     ) -> Option<KinesisRecord> {
         let Self { aggregator, collector, placement, pacer, config, hot, .. } = self;
         let (lane, target, shards) = (place.lane, config.packing.target, &placement.shards);
-        let shard = pacer.has_limits().then(|| shards.shard(aggregator.key(lane)?.hash)).flatten();
+        let shard = aggregator.key(lane).and_then(|key| shards.shard(key.hash));
         let size = shard.map_or(target, |shard| pacer.record_size(shard, target));
         let mut full = aggregator.is_full(lane, record, size);
         // A record that can go out at once stops there; one that has to wait anyway grows. Where a shard is shared, only those of lanes do:
         // others find room elsewhere.
-        let grown = match (shard, lane) {
-            (None, _) => GROWN_BYTES,
-            (Some(shard), Some(_)) => pacer.grown_size(shard, target),
-            (Some(shard), None) if pacer.rate(shard) >= SHARD_BYTES_PER_SECOND => GROWN_BYTES,
+        let grown = match shard {
+            Some(shard) if lane.is_some() || pacer.rate(shard) >= SHARD_BYTES_PER_SECOND => {
+                pacer.grown_size(shard, target)
+            }
             _ => size,
         };
         if full

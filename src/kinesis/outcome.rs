@@ -68,7 +68,7 @@ impl<P: PutRecords> Sender<P> {
                 EntryResult::Stored { shard } => {
                     if let Some(shard) = self.placement.shards.index(&shard) {
                         self.map_is_stale |= self.placement.shards.seen(record.hash, shard);
-                        self.pacer.stored(shard, now);
+                        self.pacer.stored(shard, record.size, now);
                     }
                     self.deliver(&record, now);
                 }

@@ -37,6 +37,11 @@ const FILL_SECONDS: f64 = 0.5;
 const LEAST_FILL_BYTES: f64 = 3072.0;
 /// Above this a larger record saves next to nothing.
 const MOST_FILL_BYTES: f64 = 51_200.0;
+/// A lane's record that has to wait for the one before it grows up to this many seconds of a whole shard, ...
+const MOST_GROWN_SECONDS: f64 = 0.5;
+/// ... and to so many times what the shard has stored at once: one that is much larger than those of others would stand in front of its lane for
+/// ever.
+const GROWN: f64 = 2.0;
 /// The part of its share that a sender gives up when a record is refused. Small: what remains of it is noise between the shares.
 const DECREASE: f64 = 0.04;
 /// A sender that keeps up when it is refused, and uses less than its share, comes down to what it uses, at most by this part at once: one
@@ -105,6 +110,8 @@ struct Shard {
     /// When it last came down: refusals of what was sent before tell nothing new.
     decreased: Option<Instant>,
     used: Instant,
+    /// Seconds of the whole shard that the largest record took which it has stored lately.
+    largest: f64,
     /// The part of the records that was refused lately.
     refused: f64,
     /// Since that came into [`NOISE`]: the most of the shard that was used, and how many records were stored.
@@ -123,6 +130,7 @@ impl Shard {
             grown: now,
             decreased: None,
             used: now,
+            largest: MOST_FILL_BYTES / SHARD_BYTES_PER_SECOND,
             refused: 0.0,
             noise: None,
         }
@@ -250,11 +258,6 @@ impl Pacer {
         Self { shards: BTreeMap::new(), has_limits: false, is_noisy: false, chosen, rng }
     }
 
-    /// Whether the stream has ever refused a record for want of room.
-    pub fn has_limits(&self) -> bool {
-        self.has_limits
-    }
-
     fn shard(&mut self, shard: ShardIndex, now: Instant) -> &mut Shard {
         let shard = self.shards.entry(shard).or_insert_with(|| Shard::new(now));
         if shard.is_forgotten(now) {
@@ -282,9 +285,12 @@ impl Pacer {
 
     /// The size up to which a record grows that has to wait for the one before it: over a slow network, records would not use the share otherwise.
     pub fn grown_size(&self, shard: ShardIndex, target: usize) -> usize {
-        let part = self.shards.get(&shard).map_or(1.0, |shard| shard.share.min(1.0));
+        let grown = self
+            .shards
+            .get(&shard)
+            .map_or(0.0, |shard| (shard.share * FILL_SECONDS).min(MOST_GROWN_SECONDS).min(GROWN * shard.largest));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most half a shard's second")]
-        let bytes = (part * FILL_SECONDS * SHARD_BYTES_PER_SECOND) as usize;
+        let bytes = (grown * SHARD_BYTES_PER_SECOND) as usize;
         bytes.max(self.record_size(shard, target))
     }
 
@@ -298,10 +304,11 @@ impl Pacer {
     }
 
     /// A record was stored.
-    pub fn stored(&mut self, shard: ShardIndex, now: Instant) {
+    pub fn stored(&mut self, shard: ShardIndex, size: usize, now: Instant) {
         let has_limits = self.has_limits;
         let shard = self.shard(shard, now);
         shard.observe(true);
+        shard.largest = shard.largest.max(cost(size));
         if has_limits {
             shard.grow(now);
         } else {
@@ -318,6 +325,7 @@ impl Pacer {
         let keeps_up = shard.keeps_up(size);
         let is_noise = shard.observe(false);
         let is_bad = shard.refused >= NOISE.end;
+        shard.largest = shard.largest.min((cost(size) / GROWN).max(MOST_FILL_BYTES / SHARD_BYTES_PER_SECOND));
         self.chosen.refused(cost(size), keeps_up);
         if is_noise || is_bad || !self.is_noisy {
             self.note(is_noise, now);
@@ -385,7 +393,7 @@ mod tests {
             if refuses((sent_at - start).as_secs_f64(), size) {
                 now = pacer.throttled(SHARD, size, sent_at, now).max(now);
             } else {
-                pacer.stored(SHARD, now);
+                pacer.stored(SHARD, size, now);
                 stored += size;
             }
         }
@@ -419,7 +427,7 @@ mod tests {
                     }
                     now = pacer.throttled(SHARD, size, sent_at, now).max(now);
                 }
-                pacer.stored(SHARD, now);
+                pacer.stored(SHARD, size, now);
                 stored += size;
             }
             assert!(stored > 550 << 20, "{part}: {stored} bytes in ten minutes");
@@ -518,7 +526,7 @@ mod tests {
             let size = pacer.record_size(SHARD, TARGET);
             pacer.sent(SHARD, size, now);
             now += seconds(0.02);
-            pacer.stored(SHARD, now);
+            pacer.stored(SHARD, size, now);
             assert!(now < start + seconds(3600.0), "from {low} to {} in an hour", pacer.rate(SHARD));
         }
         clone.sent(SHARD, TARGET, start + FORGOTTEN + seconds(60.0));
@@ -563,7 +571,7 @@ mod tests {
                 pacer.sent(SHARD, *size, now);
                 due = due.max((now - start).as_secs_f64()) + cost(*size);
                 now += seconds(round_trip);
-                pacer.stored(SHARD, now);
+                pacer.stored(SHARD, *size, now);
             }
             prop_assert!(pacer.rate(SHARD) >= SHARD_BYTES_PER_SECOND);
         }
@@ -581,7 +589,7 @@ mod tests {
                 let answered = now + seconds(0.02);
                 let longest = seconds(cost(size) / LEAST_SHARE + LEAST_JITTER_SECONDS + 1e-3);
                 match answer % 3 {
-                    0 => pacer.stored(SHARD, answered),
+                    0 => pacer.stored(SHARD, size, answered),
                     1 => {
                         let again = pacer.throttled(SHARD, size, now, answered);
                         prop_assert!(again >= answered && again <= answered + 2 * longest);
@@ -590,7 +598,7 @@ mod tests {
                 }
                 let rate = pacer.rate(SHARD) / SHARD_BYTES_PER_SECOND;
                 prop_assert!((LEAST_SHARE..=MOST_SHARE).contains(&rate), "{rate}");
-                prop_assert!(rate <= 1.0 || !pacer.has_limits());
+                prop_assert!(rate <= 1.0 || !pacer.has_limits);
                 prop_assert!(pacer.opens_at(SHARD, answered).is_none_or(|at| at <= answered + longest));
                 let record = pacer.record_size(SHARD, TARGET);
                 prop_assert!((3072..=TARGET).contains(&record), "{record}");

@@ -12,7 +12,7 @@ pub mod siblings;
 pub mod watch;
 pub mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ pub struct Group {
     add: config::AddFields,
     known: Option<Receiver<Arc<Known>>>,
     host: String,
-    /// It is read from the spool: where that lies says nothing of its events.
-    is_spooled: bool,
+    /// Where the segment lies that is written to, if it is read from a spool. That says nothing of its events.
+    pub spool: Option<PathBuf>,
 }
 
 impl Group {
@@ -83,7 +83,7 @@ impl Group {
             add: config.add.clone(),
             known: None,
             host: host.to_owned(),
-            is_spooled: config.kind != SourceKind::File,
+            spool: None,
         }
     }
 
@@ -102,6 +102,12 @@ impl Group {
     /// What is known of the place, where events get that.
     pub fn known(&self) -> Option<Receiver<Arc<Known>>> {
         self.known.clone()
+    }
+
+    /// The group of a spool, whose current segment this is.
+    #[must_use]
+    pub fn with_spool(self, current: PathBuf) -> Self {
+        Self { spool: Some(current), ..self }
     }
 
     /// Whether a glob names this path.
@@ -139,7 +145,7 @@ impl Group {
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
     pub fn partition_key(&self, path: &str) -> Arc<str> {
-        let place = if self.is_spooled { &*self.name } else { path };
+        let place = if self.spool.is_some() { &*self.name } else { path };
         let key = format!("{}:{place}", self.host);
         if key.len() <= crate::kinesis::aggregate::MAX_KEY_BYTES {
             return key.into();

@@ -1,7 +1,6 @@
 //! The keeper of one spool: takes lines from the feeders, writes them to the segments, and does what `spool.on_full` says when there is no room
 //! for them, be it by `spool.max_bytes` or because the disk is full. It runs on a thread of its own, since a disk takes its time.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +8,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use super::segments::{Progress, Segment, Segments};
+use super::segments::{Segment, Segments};
 use super::{Handed, Lines};
 use crate::clock;
 use crate::config::{Fsync, OnFull, SpoolConfig};
 use crate::metrics::Metrics;
-use crate::source::file::identity::FileId;
-
-/// How far segments are committed, by what the last checkpoint on disk says.
-pub type Committed = Arc<BTreeMap<FileId, Progress>>;
 
 /// How long it waits before it tries a full disk again.
 const DISK_RETRY: Duration = Duration::from_secs(1);
@@ -41,8 +36,8 @@ pub struct Drop {
 pub struct Channels {
     /// Lines from the feeders. Its end is the end of the keeper.
     pub handed: mpsc::Receiver<Handed>,
-    /// How far segments are committed.
-    pub committed: watch::Receiver<Committed>,
+    /// Told when the reader has removed a segment: all of it is delivered.
+    pub released: watch::Receiver<()>,
     /// To the reader.
     pub drops: mpsc::Sender<Drop>,
 }
@@ -84,7 +79,7 @@ impl Keeper {
                     }
                     None => break,
                 },
-                Ok(()) = ch.committed.changed() => self.release(&mut ch),
+                Ok(()) = ch.released.changed() => self.segments.notice_released(),
                 () = sleep(SYNC_INTERVAL), if self.segments.bytes() > 0 => self.sync(),
             }
         }
@@ -165,10 +160,10 @@ impl Keeper {
             self.is_failing = true;
         }
         tokio::select! {
-            Ok(()) = ch.committed.changed() => {}
+            Ok(()) = ch.released.changed() => {}
             () = sleep(DISK_RETRY) => {}
         }
-        self.release(ch);
+        self.segments.notice_released();
         self.tell();
         self.metrics.spool_blocked_seconds.with_label_values(&[&*self.source]).inc_by(began.elapsed().as_secs_f64());
     }
@@ -185,20 +180,13 @@ impl Keeper {
         if ch.drops.send(order).await.is_err() || gone.await.is_err() {
             return false;
         }
-        self.segments.forget_oldest(&ch.committed.borrow());
+        self.segments.notice_released();
         true
     }
 
     fn count_dropped(&self, reason: &str, events: u64) {
         self.metrics.events.with_label_values(&[&*self.source]).inc_by(events);
         self.metrics.dropped_events.with_label_values(&["spool", reason]).inc_by(events);
-    }
-
-    fn release(&mut self, ch: &mut Channels) {
-        let committed = Arc::clone(&ch.committed.borrow_and_update());
-        if let Err(error) = self.segments.release(&committed) {
-            tracing::warn!(%error, dir = %self.dir.display(), "a segment of the spool is delivered and cannot be removed");
-        }
     }
 
     fn tell(&self) {

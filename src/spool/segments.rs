@@ -3,7 +3,7 @@
 //! They look like a rotated log to the reader: `current.log` is renamed when it is full, and its successor takes its name. So one lane, one
 //! partition key and one order hold for all of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -41,18 +41,6 @@ pub struct Segments {
     finished: VecDeque<(Segment, SystemTime)>,
     /// The number of the next finished segment.
     next: u64,
-    /// By which entry each of the segments was known that are gone. A new segment gets the place of an old one at once, and must not be taken
-    /// for it.
-    gone: BTreeMap<FileId, u64>,
-}
-
-/// What a checkpoint knows of a file: the entry's own number, and how far the file is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The number of the entry: another one if another file gets the place.
-    pub tag: u64,
-    /// Up to where everything is committed.
-    pub offset: u64,
 }
 
 impl Segments {
@@ -63,11 +51,8 @@ impl Segments {
         let mut finished = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let number =
-                name.to_str().and_then(|name| name.strip_prefix(CURRENT)?.strip_prefix('.')?.parse::<u64>().ok());
             let metadata = entry.metadata()?;
-            if let (Some(number), true) = (number, metadata.is_file()) {
+            if let (Some(number), true) = (number(&entry.path()), metadata.is_file()) {
                 let segment = Segment { path: entry.path(), id: FileId::of(&metadata), bytes: metadata.len() };
                 finished.push((number, (segment, metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH))));
             }
@@ -79,7 +64,7 @@ impl Segments {
         current.set_len(whole)?;
         let since = current.metadata()?.modified().unwrap_or_else(|_| crate::clock::now());
         let finished = finished.into_iter().map(|(_, segment)| segment).collect();
-        Ok(Self { dir: dir.to_owned(), current, current_bytes: whole, since, finished, next, gone: BTreeMap::new() })
+        Ok(Self { dir: dir.to_owned(), current, current_bytes: whole, since, finished, next })
     }
 
     /// Bytes of all segments.
@@ -141,29 +126,17 @@ impl Segments {
         self.finished.front().map(|(segment, _)| segment)
     }
 
-    /// Removes the finished segments of which everything is committed, by what the checkpoint says.
-    pub fn release(&mut self, committed: &BTreeMap<FileId, Progress>) -> io::Result<()> {
-        self.gone.retain(|id, tag| committed.get(id).is_some_and(|progress| progress.tag == *tag));
-        while let Some((segment, _)) = self.finished.front() {
-            let progress = committed
-                .get(&segment.id)
-                .filter(|progress| !self.gone.contains_key(&segment.id) && progress.offset >= segment.bytes);
-            let Some(Progress { tag, .. }) = progress else { break };
-            remove(&segment.path)?;
-            self.gone.insert(segment.id, *tag);
+    /// Whoever reads the segments removes those that are done with. What is gone takes no room any more.
+    pub fn notice_released(&mut self) {
+        while self.finished.front().is_some_and(|(segment, _)| !segment.path.exists()) {
             self.finished.pop_front();
         }
-        Ok(())
     }
+}
 
-    /// The oldest finished segment is gone, whatever the checkpoint says of it.
-    pub fn forget_oldest(&mut self, committed: &BTreeMap<FileId, Progress>) {
-        if let Some((segment, _)) = self.finished.pop_front()
-            && let Some(Progress { tag, .. }) = committed.get(&segment.id)
-        {
-            self.gone.insert(segment.id, *tag);
-        }
-    }
+/// The number of a finished segment, by its name.
+pub fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(CURRENT)?.strip_prefix('.')?.parse().ok()
 }
 
 /// Removes a segment, which may be gone already.
@@ -232,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_kept_over_a_restart_in_their_order_and_released_when_all_is_committed() {
+    fn segments_are_kept_over_a_restart_in_their_order_until_they_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let mut segments = Segments::open(dir.path()).unwrap();
         for text in ["one\n", "two\n", "three\n"] {
@@ -243,33 +216,14 @@ mod tests {
         drop(segments);
         let mut segments = Segments::open(dir.path()).unwrap();
         assert_eq!((segments.bytes(), segments.count(), segments.current_bytes()), (19, 4, 5));
-        let ids: Vec<FileId> = segments.finished.iter().map(|(s, _)| s.id).collect();
-        let progress = |offset| Progress { tag: offset, offset };
-        let committed = ids.iter().copied().zip([4, 3, 6].map(progress)).collect();
-        segments.release(&committed).unwrap();
-        assert_eq!(names(dir.path()), ["current.log", "current.log.000000000001", "current.log.000000000002"]);
+        for gone in ["current.log.000000000000", "current.log.000000000002"] {
+            remove(&dir.path().join(gone)).unwrap();
+        }
+        segments.notice_released();
+        // The oldest goes first, whatever is gone behind it.
+        assert_eq!((segments.bytes(), segments.count()), (15, 3));
         segments.roll().unwrap();
-        assert_eq!(names(dir.path()).last().unwrap(), "current.log.000000000003");
-    }
-
-    #[test]
-    fn a_segment_is_not_taken_for_the_one_that_had_its_place() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(dir.path()).unwrap();
-        segments.append(b"one\n").unwrap();
-        segments.roll().unwrap();
-        let id = segments.finished[0].0.id;
-        let committed = |tag| BTreeMap::from([(id, Progress { tag, offset: 4 })]);
-        segments.release(&committed(1)).unwrap();
-        assert!(segments.oldest_finished().is_none());
-        segments.append(b"two\n").unwrap();
-        segments.roll().unwrap();
-        // As if it had got the same inode.
-        segments.finished[0].0.id = id;
-        segments.release(&committed(1)).unwrap();
-        assert!(segments.oldest_finished().is_some(), "the entry is that of the one before");
-        segments.release(&committed(2)).unwrap();
-        assert!(segments.oldest_finished().is_none());
+        assert_eq!(names(dir.path()), ["current.log", "current.log.000000000001", "current.log.000000000003"]);
     }
 
     #[test]

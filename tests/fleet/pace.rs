@@ -34,8 +34,8 @@ impl Pace {
         self.pacer.sent(ShardIndex(shard), size, now);
     }
 
-    pub(crate) fn stored(&mut self, shard: u32, now: Instant) {
-        self.pacer.stored(ShardIndex(shard), now);
+    pub(crate) fn stored(&mut self, shard: u32, size: usize, now: Instant) {
+        self.pacer.stored(ShardIndex(shard), size, now);
     }
 
     pub(crate) fn throttled(&mut self, shard: u32, size: usize, sent_at: Instant, now: Instant) -> Instant {

@@ -257,7 +257,7 @@ impl Sidecar {
     }
 
     pub(crate) fn stored(&mut self, record: &Record, clock: &Clock, now: Nanos) {
-        self.pace.stored(record.shard, clock.at(now));
+        self.pace.stored(record.shard, record.size, clock.at(now));
         self.note(record.shard, clock, now);
         self.lanes[record.lane].out = false;
         self.held -= record.size;

@@ -242,12 +242,18 @@ impl Generation {
 
     /// Lets go of the descriptor. What the file was is known, so that nothing else is taken for it when it is opened again.
     pub fn close(&mut self) {
-        // The kernel knows its name by now, if it was renamed.
-        let name = self.file.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
-        self.place = name.and_then(|name| std::fs::read_link(name).ok());
+        self.place = self.name();
         self.file = None;
         self.modified = (0, 0);
         self.carry.shrink_to_fit();
+    }
+
+    /// Its name by now, which the kernel knows if it was renamed.
+    pub fn name(&self) -> Option<PathBuf> {
+        match &self.file {
+            Some(file) => std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok(),
+            None => self.place.clone(),
+        }
     }
 
     /// Closes it if it can be opened again.

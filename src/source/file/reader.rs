@@ -2,11 +2,11 @@
 //! ([`rotate`]), reads them in turns and hands batches to the sender ([`take`]), learns from it what is settled, and keeps the checkpoint
 //! ([`keep`]). It waits for memory and for the sender, never for a disk that is slow to sync.
 
-mod drops;
 mod find;
 mod keep;
 mod resume;
 mod rotate;
+mod spooled;
 mod take;
 
 use std::collections::BTreeMap;
@@ -154,6 +154,8 @@ pub struct Reader {
     stopping: bool,
     /// The streams that events name.
     streams: Streams,
+    /// Told when a segment of a spool is gone.
+    released: watch::Sender<()>,
     /// Buffers of a read that brought no line.
     spare: Option<Spare>,
     rng: fastrand::Rng,
@@ -206,6 +208,7 @@ impl Reader {
             leaving: [Vec::new(), Vec::new()],
             behind_since: BTreeMap::new(),
             streams: Streams::default(),
+            released: watch::Sender::default(),
             stopping: false,
             spare: None,
             rng: fastrand::Rng::new(),
@@ -225,6 +228,12 @@ impl Reader {
         Self { streams, ..self }
     }
 
+    /// Tells this one whenever a segment of a spool is gone.
+    #[must_use]
+    pub fn with_released(self, released: watch::Sender<()>) -> Self {
+        Self { released, ..self }
+    }
+
     /// Reads until it is told to stop, then to the end of every file, then waits for the last spans to be settled.
     pub async fn run(mut self, mut ch: Channels) {
         while !*ch.stop.borrow() && !ch.batches.is_closed() {
@@ -237,6 +246,7 @@ impl Reader {
         while let Some(spans) = settled.recv().await {
             self.settle(spans);
         }
+        self.release_segments();
         let entries = self.snapshot(Instant::now());
         // The writer ends when this sender does, after it has written what it was given.
         if checkpoints.send(entries).await.is_err() {
