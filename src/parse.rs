@@ -456,6 +456,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_the_place_is_added_unless_the_event_has_a_field_of_the_name() {
+        let objects = [("ecs", r#"{"cluster":"c"}"#), ("kubernetes", r#"{"pod_name":"own"}"#), ("nobody", "1")];
+        let known = Arc::new(Known::new(objects.map(|(name, value)| (name, value.to_owned()))));
+        let mut plain = Added::default();
+        plain.know(Arc::clone(&known));
+        let mut both = Added::new([("host".to_owned(), json!("h"))], false);
+        both = both.with_origin(true, true, Some(json!({"pod_name": "other"})));
+        both.know(known);
+        let origin = Some(Origin { stream: "stdout", time: "" });
+        for (added, origin, line, want) in [
+            (&plain, None, r#"{"a":1}"#, r#"{"a":1,"ecs":{"cluster":"c"},"kubernetes":{"pod_name":"own"}}"#),
+            (&plain, None, r#"{"ecs":1,"x":"\u0041"}"#, r#"{"ecs":1,"x":"\u0041","kubernetes":{"pod_name":"own"}}"#),
+            (&plain, None, r#"{"kubernetes":{},"ecs":{}}"#, r#"{"kubernetes":{},"ecs":{}}"#),
+            (&plain, None, "{}", r#"{"ecs":{"cluster":"c"},"kubernetes":{"pod_name":"own"}}"#),
+            (
+                &both,
+                origin,
+                "{}",
+                r#"{"stream":"stdout","kubernetes":{"pod_name":"other"},"ecs":{"cluster":"c"},"host":"h"}"#,
+            ),
+            (
+                &both,
+                origin,
+                r#"{"host":1}"#,
+                r#"{"host":"h","stream":"stdout","kubernetes":{"pod_name":"other"},"ecs":{"cluster":"c"}}"#,
+            ),
+        ] {
+            assert_eq!(run_from(Parse::Json, line.as_bytes(), added, origin).1, want);
+        }
+        assert_eq!(
+            run(Parse::Raw, b"x", &plain).1,
+            r#"{"message":"x","ecs":{"cluster":"c"},"kubernetes":{"pod_name":"own"}}"#
+        );
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_become_replacement_characters_and_are_told_of() {
         let (parsed, text, invalid) = run(Parse::Json, b"{\"a\":\"\xff\"}", &Added::default());
         assert_eq!((parsed, text.as_str(), invalid), (Parsed::Rendered, "{\"a\":\"\u{fffd}\"}", true));

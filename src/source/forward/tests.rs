@@ -407,3 +407,45 @@ fn errors_of_lines_have_reasons() {
     let error = message::Error::from(line::Error::from(msgpack::Error::TooDeep));
     assert_eq!(error.reason(), "too_deep");
 }
+
+/// A record of text fields, after a time.
+fn record_of(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = vec![0x01, 0xde];
+    out.extend_from_slice(&u16::try_from(fields.len()).unwrap().to_be_bytes());
+    for text in fields.iter().flat_map(|(name, value)| [name, value]) {
+        out.push(0xdb);
+        out.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+    out
+}
+
+proptest! {
+    /// Whatever a log is, the line is one JSON object: the log's members over the record's others, or the record with its log.
+    #[test]
+    fn a_log_takes_its_members_to_the_top_if_it_is_an_object(
+        log in prop_oneof![
+            any::<String>(),
+            "[ \\r\\n]?\\{ ?(\"[a-e]\":[ \\n]?([0-9]|\"x\"|\\{\\}),?){0,4}[ \\r\\n]?\\} ?",
+            r#"\{("(a|tag|time|log|source)":\[1\],"z":0\}|\})"#,
+        ],
+        tag in any::<bool>(),
+    ) {
+        let bytes = record_of(&[("a", "own"), ("log", &log), ("source", "stdout")]);
+        let layout = Layout::new(tag, true, true);
+        let mut lines = Lines::default();
+        let about = About { layout: &layout, tag: b"t", now: NOW };
+        lines.event(&about, &mut Reader::new(&bytes), true).unwrap();
+        let (out, count) = lines.take();
+        let text = std::str::from_utf8(&out).unwrap().strip_suffix('\n').unwrap();
+        prop_assert!(count == 1 && !text.contains(['\n', '\r']));
+        let mut want = serde_json::Map::new();
+        want.extend(tag.then(|| ("tag".to_owned(), Value::from("t"))));
+        want.extend([("time", "1970-01-01T00:00:01.000000000Z"), ("a", "own"), ("source", "stdout")].map(|(k, v)| (k.to_owned(), v.into())));
+        match serde_json::from_str::<Value>(&log) {
+            Ok(Value::Object(members)) => want.extend(members),
+            _ => want.extend([("log".to_owned(), Value::from(log.as_str()))]),
+        }
+        prop_assert_eq!(serde_json::from_str::<Value>(text).unwrap(), Value::Object(want));
+    }
+}
