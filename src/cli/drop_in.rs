@@ -138,5 +138,5 @@ impl DropIn {
 }
 
 fn joined(notes: &[&Note]) -> String {
-    notes.iter().map(|note| note.to_string()).collect::<Vec<_>>().join("; ")
+    notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

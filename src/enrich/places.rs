@@ -55,7 +55,7 @@ impl Keeping {
             }
         };
         tokio::join!(sources.keep(to), showing);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

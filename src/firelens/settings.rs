@@ -93,24 +93,24 @@ pub fn take(mut plan: Plan, file: &Path, set: impl Fn(&str) -> Option<String>) -
     let (mut notes, unsaid) = (std::mem::take(&mut plan.unsupported), plan.unsaid);
     let file = file.display().to_string();
     let reach = Reach::new(&plan, &set, &mut notes);
-    let sent: Vec<&Output> = plan.outputs.iter().filter(|output| reach.has(output)).collect();
+    let kept: Vec<&Output> = plan.outputs.iter().filter(|output| reach.has(output)).collect();
     let stream = set("kinesis.stream").or_else(|| set("kinesis.stream_arn"));
-    if let Some(stream) = &stream {
-        for output in sent.iter().filter(|output| output.stream != *stream) {
+    if let Some(stream) = stream.as_deref().map(|stream| stream.rsplit('/').next().unwrap_or(stream)) {
+        for output in kept.iter().filter(|output| output.stream != stream) {
             let instead =
                 format!("{stream} is set in kinesis.stream, which counts more; unset that for streams by container");
             notes.push(note(output, Weight::Differs, ["stream", &output.stream], &instead));
         }
     }
-    let kinesis = kinesis(&sent, &reach, &set, &mut notes);
-    shapes(&sent, &mut notes);
+    let kinesis = kinesis(&kept, &reach, &set, &mut notes);
+    shapes(&kept, &mut notes);
     let mut taken = BTreeSet::new();
     let names: Vec<Option<String>> =
         plan.outputs.iter().map(|output| reach.has(output).then(|| name_of(&output.pattern, &mut taken))).collect();
-    // What no output names has a stream only where somebody gave one.
-    let rest = stream.is_some().then(|| free(REST, &mut taken));
+    // What no output names has a stream only where somebody gave one; without any, that one is missed.
+    let rest = (stream.is_some() || kept.is_empty()).then(|| free(REST, &mut taken));
     let listen = listen(&plan, &file, &mut notes);
-    let default = sent.first().map(|output| output.stream.as_str());
+    let default = kept.first().map(|output| output.stream.as_str());
     let mut sources: Vec<BaseSource> = Vec::new();
     for (output, name) in plan.outputs.iter().zip(&names) {
         let Some(name) = name else { continue };
@@ -118,7 +118,7 @@ pub fn take(mut plan: Plan, file: &Path, set: impl Fn(&str) -> Option<String>) -
         sources.push(BaseSource { line: output.line, settings: source(name, own, &listen) });
     }
     sources.extend(rest.iter().map(|name| BaseSource { line: 1, settings: source(name, None, &listen) }));
-    let line = sent.first().map_or(1, |output| output.line);
+    let line = kept.first().map_or(1, |output| output.line);
     let base = Base { file, line, kinesis, sources };
     Taken { base, dispatch: Dispatch { plan, sources: names, rest }, notes, unsaid }
 }
@@ -191,22 +191,25 @@ impl Reach {
 }
 
 /// The settings of `kinesis` that all outputs have together.
-fn kinesis(sent: &[&Output], reach: &Reach, set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<Note>) -> Value {
-    let Some(first) = sent.first() else { return json!({}) };
-    let streams: BTreeSet<&str> = sent.iter().map(|output| output.stream.as_str()).collect();
+fn kinesis(outputs: &[&Output], reach: &Reach, set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<Note>) -> Value {
+    let Some(first) = outputs.first() else { return json!({}) };
+    let streams: BTreeSet<&str> = outputs.iter().map(|output| output.stream.as_str()).collect();
     let role = reach.role.as_ref().map(|(arn, id)| json!({ "arn": arn, "external_id": id }));
-    let is_alike = sent.iter().all(|output| (output.format, output.compression) == (first.format, first.compression));
+    let is_alike =
+        outputs.iter().all(|output| (output.format, output.compression) == (first.format, first.compression));
     // Every consumer reads events that are records of their own.
     let (mut format, mut compression) =
         if is_alike { (first.format, first.compression) } else { (Format::Single, Compression::None) };
-    if set("kinesis.format").is_some() {
-        (format, compression) = (first.format, Compression::None);
+    if let Some(own) = set("kinesis.format") {
+        // What goes with that format is its owner's to say.
+        compression = Compression::None;
+        format = if own == "lines" { Format::Lines } else { format };
     } else if !is_alike {
         let instead = "the outputs do not agree on it, so that each event is a record of its own, which costs more; set kinesis.format";
         notes.push(note(first, Weight::Differs, ["aggregation", ""], instead));
     }
-    let newline = sent.iter().any(|output| output.newline);
-    for output in sent.iter().filter(|output| output.newline != newline) {
+    let newline = outputs.iter().any(|output| output.newline);
+    for output in outputs.iter().filter(|output| output.newline != newline) {
         let instead = "others end events with a newline, and so do these; set kinesis.delimiter to say it for all";
         notes.push(note(output, Weight::Differs, ["append_newline", "false"], instead));
     }
@@ -220,15 +223,15 @@ fn kinesis(sent: &[&Output], reach: &Reach, set: &impl Fn(&str) -> Option<String
         "format": format,
         "compression": compression,
         "delimiter": delimiter,
-        "partition_key": partition_key(sent, notes),
+        "partition_key": partition_key(outputs, notes),
         "max_streams": (streams.len() > USUAL_STREAMS).then_some(streams.len()),
     })
 }
 
 /// One template for all outputs: the first field of these that an event has.
-fn partition_key(sent: &[&Output], notes: &mut Vec<Note>) -> Option<String> {
+fn partition_key(outputs: &[&Output], notes: &mut Vec<Note>) -> Option<String> {
     let mut fields: Vec<&str> = Vec::new();
-    for output in sent {
+    for output in outputs {
         let Some(field) = output.partition_key.as_deref() else { continue };
         if Template::parse(&format!("{{{field}}}")).is_err() {
             let instead = "it is no name of a field that kinetail can look for; set kinesis.partition_key";
@@ -246,7 +249,7 @@ fn partition_key(sent: &[&Output], notes: &mut Vec<Note>) -> Option<String> {
     if fields.is_empty() {
         return None;
     }
-    for output in sent.iter().filter(|output| output.partition_key.is_none()) {
+    for output in outputs.iter().filter(|output| output.partition_key.is_none()) {
         let instead = "it has none, and others have: events without their fields have the key of their source; set kinesis.partition_key";
         notes.push(note(output, Weight::Differs, ["partition_key", ""], instead));
     }
@@ -254,8 +257,8 @@ fn partition_key(sent: &[&Output], notes: &mut Vec<Note>) -> Option<String> {
 }
 
 /// Notes what of the shape of events is not as it is written.
-fn shapes(sent: &[&Output], notes: &mut Vec<Note>) {
-    for output in sent.iter().filter(|output| output.time_key.is_some()) {
+fn shapes(outputs: &[&Output], notes: &mut Vec<Note>) {
+    for output in outputs.iter().filter(|output| output.time_key.is_some()) {
         for unknown in TimeFormat::parse(&output.time_key_format).1 {
             let instead = format!("{unknown} stands for nothing that kinetail knows, and stays as it is");
             notes.push(note(output, Weight::Differs, ["time_key_format", &output.time_key_format], &instead));

@@ -478,3 +478,66 @@ proptest! {
         }
     }
 }
+
+/// What is made of outputs, each with these options, where these settings are set elsewhere.
+fn taken(outputs: &[&str], set: &[(&str, &str)]) -> Taken {
+    let section =
+        |(at, options): (usize, &&str)| format!("[OUTPUT]\nName kinesis_streams\nMatch c{at}-firelens*\n{options}\n");
+    let text: String = outputs.iter().enumerate().map(section).collect();
+    let set: BTreeMap<&str, &str> = set.iter().copied().collect();
+    take(read_text(&text), Path::new("fluent-bit.conf"), |name| set.get(name).map(|value| (*value).to_owned()))
+}
+
+fn said(taken: &Taken) -> Vec<(usize, Weight, &str)> {
+    taken.notes.iter().map(|note| (note.line, note.weight, note.key.as_str())).collect()
+}
+
+#[test]
+fn a_plan_becomes_settings_of_one_agent() {
+    let made =
+        taken(&["stream a\naggregation on\npartition_key x->y", "stream b\nregion eu-west-1\naggregation on"], &[]);
+    assert_eq!(made.base.sources.len(), 1, "the second is in another region");
+    assert_eq!(said(&made), [(6, Weight::Lost, "stream")]);
+    assert!(matches!(made.dispatch.goes("c1-firelens-1"), Goes::Dropped("elsewhere")));
+    assert!(matches!(made.dispatch.goes("c0-firelens-1"), Goes::To("c0", Some(_))));
+    assert!(matches!(made.dispatch.goes("c2-firelens-1"), Goes::Dropped("unmatched")));
+    assert!(matches!(made.dispatch.goes(HEALTH_TAG), Goes::NoLog));
+    let kinesis = &made.base.kinesis;
+    assert_eq!(
+        (&kinesis["stream"], &kinesis["format"], &kinesis["partition_key"]),
+        (&"a".into(), &"kpl".into(), &"{x.y}".into())
+    );
+
+    // A region that is set for all is that of all.
+    let made = taken(&["stream a", "stream b\nregion eu-west-1"], &[("kinesis.region", "eu-west-1")]);
+    assert_eq!((made.base.sources.len(), said(&made)), (2, Vec::new()));
+    let streams: Vec<_> = made.base.sources.iter().map(|source| source.settings["stream"].as_str()).collect();
+    assert_eq!(streams, [None, Some("b")], "the first is that of all");
+}
+
+#[test]
+fn outputs_that_do_not_agree_are_said() {
+    let made = taken(&["stream a\naggregation on", "stream a\npartition_key k"], &[]);
+    assert_eq!(said(&made), [(1, Weight::Differs, "aggregation"), (1, Weight::Differs, "partition_key")]);
+    assert_eq!(made.base.kinesis["format"], "single");
+    let made = taken(
+        &["stream a\ndata_keys log\npartition_key k\ntime_key t\ntime_key_format %Q"],
+        &[("kinesis.format", "kpl")],
+    );
+    assert_eq!(said(&made), [(1, Weight::Differs, "partition_key"), (1, Weight::Differs, "time_key_format")]);
+}
+
+#[test]
+fn a_stream_that_is_set_is_that_of_all() {
+    for stream in
+        [("kinesis.stream", "own"), ("kinesis.stream_arn", "arn:aws:kinesis:eu-west-1:111122223333:stream/own")]
+    {
+        let made = taken(&["stream own", "stream other"], &[stream]);
+        assert_eq!(said(&made), [(4, Weight::Differs, "stream")]);
+        assert!(made.base.sources.iter().all(|source| source.settings["stream"].is_null()));
+        assert!(matches!(made.dispatch.goes("anything"), Goes::To("firelens", None)));
+        assert!(made.dispatch.feeds("firelens") && !made.dispatch.feeds("c9"));
+    }
+    let nothing = taken(&[], &[]);
+    assert_eq!(nothing.base.sources.len(), 1, "so that what is missing is the stream");
+}
