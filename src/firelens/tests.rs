@@ -497,7 +497,7 @@ fn a_plan_becomes_settings_of_one_agent() {
     let made =
         taken(&["stream a\naggregation on\npartition_key x->y", "stream b\nregion eu-west-1\naggregation on"], &[]);
     assert_eq!(made.base.sources.len(), 1, "the second is in another region");
-    assert_eq!(said(&made), [(6, Weight::Lost, "stream")]);
+    assert_eq!(said(&made), [(7, Weight::Lost, "stream")]);
     assert!(matches!(made.dispatch.goes("c1-firelens-1"), Goes::Dropped("elsewhere")));
     assert!(matches!(made.dispatch.goes("c0-firelens-1"), Goes::To("c0", Some(_))));
     assert!(matches!(made.dispatch.goes("c2-firelens-1"), Goes::Dropped("unmatched")));
@@ -533,7 +533,7 @@ fn a_stream_that_is_set_is_that_of_all() {
         [("kinesis.stream", "own"), ("kinesis.stream_arn", "arn:aws:kinesis:eu-west-1:111122223333:stream/own")]
     {
         let made = taken(&["stream own", "stream other"], &[stream]);
-        assert_eq!(said(&made), [(4, Weight::Differs, "stream")]);
+        assert_eq!(said(&made), [(5, Weight::Differs, "stream")]);
         assert!(made.base.sources.iter().all(|source| source.settings["stream"].is_null()));
         assert!(matches!(made.dispatch.goes("anything"), Goes::To("firelens", None)));
         assert!(made.dispatch.feeds("firelens") && !made.dispatch.feeds("c9"));
