@@ -12,10 +12,11 @@ import argparse
 import json
 import random
 import re
+import resource
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -140,6 +141,64 @@ def unacknowledged(opt, report, unix):
     report.case(f"{name}, without acknowledgements, {opt.messages} events", found, time.monotonic() - began)
 
 
+def abuse(opt, report):
+    """Thousands of idle connections, messages byte by byte, and lengths of 4 GB, beside a client that behaves."""
+    began, found = time.monotonic(), []
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    run = Run(opt.binary, Path(tempfile.mkdtemp(prefix="forward-abuse-", dir=opt.work)), unix=False)
+    common.wait_for("the agent answers", lambda: run.agent.get("/livez")[0] == 200)
+    host, port = run.address.split(":")
+    entry = b"\x93\xa1t\x91\x92\xce\x65\x53\xf1\x00\x81\xa1n\x07\x81\xa5chunk\xa1c"
+
+    def connect():
+        s = socket.socket()
+        s.settimeout(30)
+        s.connect((host, int(port)))
+        return s
+
+    def behaves(s):
+        s.sendall(entry)
+        return s.recv(100) == b"\x81\xa3ack\xa1c"
+
+    good = connect()
+    if not behaves(good):
+        found.append("no acknowledgement at first")
+    idle = []
+    for _ in range(10_000):
+        try:
+            idle.append(connect())
+        except OSError:
+            break
+    slow, large = idle[:200], idle[200:400]
+    for s in large:
+        try:
+            # An array of 4 GB of entries, and text of 4 GB.
+            s.sendall(b"\x93\xa1t\xdd\xff\xff\xff\xff" if id(s) % 2 else b"\x93\xa1t\x01\xdb\xff\xff\xff\xff")
+        except OSError:
+            pass
+    for at in range(20):
+        for s in slow:
+            try:
+                s.sendall(entry[at % len(entry) : at % len(entry) + 1])
+            except OSError:
+                pass
+        if not behaves(good):
+            found.append(f"no acknowledgement in round {at}")
+    status = Path(f"/proc/{run.agent.proc.pid}/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+    for s in idle:
+        s.close()
+    common.wait_for("a new client is served", lambda: behaves(connect()))
+    print(f"     {len(idle)} connections, peak {peak:.1f} MB")
+    if len(idle) < 10_000 or peak > 100:
+        found.append(f"{len(idle)} connections, peak {peak:.1f} MB")
+    numbers, code = run.end()
+    if code != 0 or len(numbers) < 22:
+        found.append(f"exit code {code}, {len(numbers)} events")
+    report.case("10,000 connections that do not behave", found, time.monotonic() - began)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--binary", type=Path, required=True)
@@ -156,6 +215,7 @@ def main():
         for mode in MODES:
             acknowledged(opt, report, mode, unix)
         unacknowledged(opt, report, unix)
+    abuse(opt, report)
     return report.end()
 
 
