@@ -147,10 +147,10 @@ impl<P: PutRecords> Sender<P> {
         let shard = aggregator.key(lane).and_then(|key| shards.shard(key.hash));
         let size = shard.map_or(target, |shard| pacer.record_size(shard, target));
         let mut full = aggregator.is_full(lane, record, size);
-        // A record that can go out at once stops there; one that has to wait anyway grows. Where a shard is shared, only those of lanes do:
-        // others find room elsewhere.
+        // A record that can go out at once stops there; one that has to wait anyway grows. Where shards have limits, only those of lanes do: while
+        // another one grew, the other shards would be idle.
         let grown = match shard {
-            Some(shard) if lane.is_some() || pacer.rate(shard) >= SHARD_BYTES_PER_SECOND => {
+            Some(shard) if lane.is_some() || pacer.rate(shard) > SHARD_BYTES_PER_SECOND => {
                 pacer.grown_size(shard, target)
             }
             _ => size,
