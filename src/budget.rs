@@ -39,11 +39,12 @@ impl Budget {
     }
 
     /// Whether a stream may have more: it may hold as much as is free. One stream that takes nothing fills half of the budget, two of them two
-    /// thirds, and something is always left for the others. (Choudhury and Hahne's dynamic thresholds, of shared-memory switches.)
-    pub fn has_share(&self, stream: usize) -> bool {
+    /// thirds, and something is always left for the others. (Choudhury and Hahne's dynamic thresholds, of shared-memory switches.) So much is left
+    /// as two times `batch`: one for what it takes now, and one for another stream.
+    pub fn has_share(&self, stream: usize, batch: usize) -> bool {
         let [_, _, ..] = &*self.shares else { return true };
         let held = self.shares.get(stream).map_or(0, |share| share.load(Ordering::Relaxed));
-        held <= self.limit.saturating_sub(self.used())
+        held == 0 || held + 2 * batch <= self.limit.saturating_sub(self.used())
     }
 
     /// Takes these bytes if they are free, for the first stream. When nothing is lent out anything fits, or a batch larger than the whole
@@ -165,7 +166,7 @@ mod tests {
         let mut held: Vec<Permit> = Vec::new();
         let mut fill = |stream: usize| {
             let mut bytes = 0;
-            while budget.has_share(stream) {
+            while budget.has_share(stream, 5) {
                 let mut permit = budget.try_reserve(5).unwrap();
                 permit.assign(stream);
                 bytes += permit.bytes();
@@ -173,13 +174,13 @@ mod tests {
             }
             bytes
         };
-        assert_eq!((fill(1), fill(2)), (55, 25), "half, and half of the rest");
-        assert!(budget.has_share(0), "the third may still have some");
+        assert_eq!((fill(1), fill(2)), (50, 25), "half, and half of the rest");
+        assert!(budget.has_share(0, 5) && budget.try_reserve(5).is_some(), "the third may still have some");
         drop(held);
-        assert!(budget.used() == 0 && (0..3).all(|stream| budget.has_share(stream)));
+        assert!(budget.used() == 0 && (0..3).all(|stream| budget.has_share(stream, 5)));
         let alone = Budget::new(10);
         let _all = alone.try_reserve(10).unwrap();
-        assert!(alone.has_share(0), "one stream may have it all");
+        assert!(alone.has_share(0, 5), "one stream may have it all");
     }
 
     #[test]

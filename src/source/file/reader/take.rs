@@ -163,8 +163,8 @@ impl Reader {
     fn has_share(&self, id: SourceId) -> bool {
         let Some(generation) = self.files.get(id) else { return true };
         match self.groups[generation.group].router.fixed_stream() {
-            Some(stream) => self.budget.has_share(stream.0 as usize),
-            None => (0..self.streams.names().len()).all(|stream| self.budget.has_share(stream)),
+            Some(stream) => self.budget.has_share(stream.0 as usize, READ_COST),
+            None => (0..self.streams.names().len()).all(|stream| self.budget.has_share(stream, READ_COST)),
         }
     }
 
@@ -247,7 +247,7 @@ impl Reader {
 
     fn read_some(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
         let mut quantum = QUANTUM_BYTES;
-        while quantum > 0 {
+        while quantum > 0 && self.has_share(id) {
             let permit = match self.room(ch) {
                 Ok(permit) => permit,
                 Err(wait) => return Some(wait),
