@@ -129,6 +129,8 @@ pub struct SourceConfig {
     pub name: String,
     /// What it is.
     pub kind: SourceKind,
+    /// The permissions of a FIFO that has to be made.
+    pub fifo_mode: u32,
     /// Where it listens, if it is a server.
     pub forward: ForwardSettings,
     /// Where its events go, if not to the stream of all.

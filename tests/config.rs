@@ -968,6 +968,30 @@ fn firelens_is_a_word_or_a_file() {
 }
 
 #[test]
+fn a_fifo_is_made_with_a_mode() {
+    let fifo = |more: &str| {
+        let text = format!("kinesis: {{ stream: s }}\nsources: [{{ type: fifo, paths: [/in.fifo]{more} }}]\n");
+        Config::load(&layers(Some(&text), &[], &[]))
+    };
+    assert_eq!(fifo("").unwrap().sources[0].fifo_mode, 0o622);
+    let config = fifo(", mode: \"660\"").unwrap();
+    assert_eq!(config.sources[0].fifo_mode, 0o660);
+    let effective = config.effective().to_string();
+    assert!(effective.contains("mode: \"0660\""), "{effective}");
+    for (mode, shown) in [("rw", "\"rw\""), ("\"0888\"", "\"0888\""), ("\"7777\"", "\"7777\"")] {
+        let problems = fifo(&format!(", mode: {mode}")).unwrap_err().to_string();
+        let message = "is no mode; allowed: permissions in octal, such as \"0622\"";
+        assert_eq!(problems.trim_end(), format!("kinetail.yaml:2: sources[0].mode: {shown} {message}"));
+    }
+    let text = "kinesis: { stream: s }\nsources: [{ paths: [/a], mode: \"0600\" }]\n";
+    let problems = Config::load(&layers(Some(text), &[], &[])).unwrap_err().to_string();
+    assert!(
+        problems.contains("sources[0].mode: does not go with type: file; remove it, or write type: fifo"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn what_is_below_everything_counts_where_nothing_else_does() {
     let json = |text: &str| serde_json::from_str(text).unwrap();
     let source = |line, text: &str| BaseSource { line, settings: json(text) };

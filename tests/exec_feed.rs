@@ -448,7 +448,7 @@ async fn writers_of_a_fifo_come_and_go() {
 #[tokio::test]
 async fn a_fifo_without_a_writer_can_be_stopped() {
     let (_directory, path) = fifo_path();
-    let mut running = fifo::start(&path, fifo::DEFAULT_MODE, Feed::new().0).unwrap();
+    let mut running = fifo::start(&path, 0o622, Feed::new().0).unwrap();
     assert!(timeout(Duration::from_millis(100), running.ended()).await.is_err(), "there is no end of a FIFO");
     running.stop();
     let ended = timeout(PATIENCE, running.ended()).await.unwrap();
@@ -459,7 +459,7 @@ async fn a_fifo_without_a_writer_can_be_stopped() {
 async fn a_writer_that_never_rests_does_not_keep_a_fifo_from_stopping() {
     let (_directory, path) = fifo_path();
     let (feed, keeper) = keep_all();
-    let mut running = fifo::start(&path, fifo::DEFAULT_MODE, feed).unwrap();
+    let mut running = fifo::start(&path, 0o622, feed).unwrap();
     let mut file = writer(&path);
     let (said, heard) = std::sync::mpsc::sync_channel(1);
     let writing = std::thread::spawn(move || {
@@ -486,11 +486,11 @@ async fn what_is_no_fifo_is_left_alone() {
     for (path, what) in
         [(path.as_path(), "a file"), (directory.path(), "a directory"), (Path::new("/dev/null"), "a device")]
     {
-        let error = fifo::start(path, fifo::DEFAULT_MODE, Feed::new().0).unwrap_err();
+        let error = fifo::start(path, 0o622, Feed::new().0).unwrap_err();
         assert!(error.to_string().contains(&format!("{} is {what}, not a FIFO", path.display())), "{error}");
     }
     assert_eq!(fs::read(&path).unwrap(), b"precious");
-    let error = fifo::start(&directory.path().join("none/log"), fifo::DEFAULT_MODE, Feed::new().0).unwrap_err();
+    let error = fifo::start(&directory.path().join("none/log"), 0o622, Feed::new().0).unwrap_err();
     assert!(matches!(error, fifo::Error::Create { .. }), "{error}");
 }
 

@@ -66,6 +66,9 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
         writeln!(f, "    stream: {}", text(stream.text()))?;
     }
     writeln!(f, "    type: {}", word(&source.kind))?;
+    if source.kind == SourceKind::Fifo {
+        writeln!(f, "    mode: \"{:04o}\"", source.fifo_mode)?;
+    }
     if source.kind == SourceKind::Forward {
         write_forward(f, &source.forward)?;
     }

@@ -67,6 +67,9 @@ pub(super) const LINE_FORMAT: LineFormat = LineFormat::Plain;
 /// How long a deleted file is held. The default outlasts an outage of the stream that somebody is called for.
 pub(super) const DELETED_MAX_WAIT: Range<Time> = Range { min: secs(0), default: secs(3600), max: secs(30 * 24 * 3600) };
 
+/// Everyone who can reach a FIFO may write to it; only its owner and group may read.
+pub(super) const FIFO_MODE: &str = "0622";
+
 /// Where a Forward server listens: on the port of Forward, and for this machine or pod alone, since it asks nobody who they are.
 pub(super) const FORWARD_LISTEN: &str = "127.0.0.1:24224";
 

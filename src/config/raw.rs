@@ -100,6 +100,9 @@ pub(super) struct RawSource {
     /// Bit: `Skip_Long_Lines`.)
     #[schemars(extend("default" = limits::LONG_LINES))]
     pub(super) long_lines: Option<LongLines>,
+    /// The permissions of a FIFO that has to be made, in octal and in quotes. (`mkfifo --mode`.)
+    #[schemars(extend("default" = limits::FIFO_MODE, "x-allowed" = "permissions in octal, such as \"0622\""))]
+    pub(super) mode: Option<String>,
     /// Where a source of type `forward` listens.
     pub(super) forward: Option<RawForward>,
     /// Who wrote the files: `plain` the service, `cri` a container runtime such as containerd, `docker` Docker's json-file driver;

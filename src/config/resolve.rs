@@ -239,6 +239,7 @@ impl Resolver<'_> {
         let stream = self.source_stream(path, &raw);
         let kind = self.kind_of(&raw);
         let paths = self.paths(path, kind, raw.paths);
+        let fifo_mode = self.fifo_mode(&format!("{path}.mode"), kind, raw.mode);
         let forward = self.forward(&format!("{path}.forward"), kind, raw.forward);
         if kind == SourceKind::Forward && raw.on_parse_error.is_some_and(|policy| policy != OnParseError::Keep) {
             let message =
@@ -253,6 +254,7 @@ impl Resolver<'_> {
         SourceConfig {
             name,
             kind,
+            fifo_mode,
             forward,
             stream,
             paths,
@@ -279,6 +281,19 @@ impl Resolver<'_> {
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
         }
+    }
+
+    fn fifo_mode(&mut self, path: &str, kind: SourceKind, raw: Option<String>) -> u32 {
+        if raw.is_some() && kind != SourceKind::Fifo {
+            self.report(path, format!("does not go with type: {}; remove it, or write type: fifo", kind.as_str()));
+        }
+        let text = raw.unwrap_or_else(|| limits::FIFO_MODE.to_owned());
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.unwrap_or_else(|| {
+            let (shown, such) = (quoted(&text), limits::FIFO_MODE);
+            self.report(path, format!("{shown} is no mode; allowed: permissions in octal, such as \"{such}\""));
+            0
+        })
     }
 
     /// A name without a directory needs none.

@@ -78,7 +78,7 @@ impl Feeders {
             }
             let started = match (source.kind, &source.paths[..]) {
                 (SourceKind::Stdin, _) => stdin::start(feed).map_err(Error::Stdin)?,
-                (SourceKind::Fifo, [path]) => fifo::start(Path::new(path), fifo::DEFAULT_MODE, feed)?,
+                (SourceKind::Fifo, [path]) => fifo::start(Path::new(path), source.fifo_mode, feed)?,
                 (SourceKind::Forward, _) => {
                     let dispatch = Dispatch::to(outlet(source, feed));
                     let config = forward_config(&source.forward, DEFAULT_UNIX_MODE);

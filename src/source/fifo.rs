@@ -18,9 +18,6 @@ use super::pipe::{Pipe, Running};
 use crate::container::Stream;
 use crate::spool::Feed;
 
-/// The mode of a FIFO that is made if no other was asked for: everyone who can reach it may write, only its owner and group read.
-pub const DEFAULT_MODE: u32 = 0o622;
-
 /// Why a FIFO cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
