@@ -10,22 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::admin::{self, Admin, View};
 use crate::budget::Budget;
 use crate::checkpoint::{self, Entry, Found, StateDir};
-use crate::config::{Config, Format, SourceConfig};
+use crate::config::{Config, Format, SourceConfig, SourceKind};
 use crate::deadletter::DeadLetters;
 use crate::deliver::{self, Delivery};
+use crate::enrich::places::{self, Places};
+use crate::firelens;
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::kinesis::{SenderConfig, Statuses};
 use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
+use crate::source::feeders::{self, Feeders};
 use crate::source::file::Group;
 use crate::source::file::reader::{self, Reader};
+use crate::spool::{self, Feed, Keeping, Spool};
 
 /// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
 const BATCH_QUEUE: usize = 4;
@@ -48,6 +52,12 @@ pub enum Error {
     /// The admin server cannot listen.
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    /// A spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+    /// A feeder cannot be started.
+    #[error(transparent)]
+    Feeders(#[from] feeders::Error),
     /// The system gives no thread.
     #[error("a thread cannot be started: {0}; raise the limit of processes (pids) of this container")]
     Thread(std::io::Error),
@@ -82,6 +92,9 @@ pub struct Agent {
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     admin: Option<Admin>,
+    spools: Vec<Spool>,
+    places: places::Keeping,
+    firelens: Option<Arc<firelens::Dispatch>>,
 }
 
 impl Agent {
@@ -107,17 +120,32 @@ impl Agent {
         };
         let journal = open_journal(&state, &found, &metrics);
         let host = host_name();
-        let (groups, streams) = groups(&config, &host);
+        let mut places = Places::default();
+        let (groups, streams) = groups(&config, &host, &mut places);
+        let places = places.find(&host, |name| std::env::var(name).ok());
+        let spools = Spool::open_all(&config, &metrics)?;
         let reader =
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
                 .with_expiry(config.checkpoint.expire_after)
                 .with_streams(streams);
-        Ok(Self { config, aws, state: Arc::new(state), delivered_before, reader, budget, metrics, admin })
+        let (state, firelens) = (Arc::new(state), None);
+        Ok(Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens })
+    }
+
+    /// The same with events of its sources as `FireLens` says.
+    #[must_use]
+    pub fn with_firelens(self, dispatch: Option<firelens::Dispatch>) -> Self {
+        Self { firelens: dispatch.map(Arc::new), ..self }
     }
 
     /// Where the admin server listens.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::address)
+    }
+
+    /// The feeds of its spools, by source: for feeders that are not the agent's own. The agent ends when all of them have.
+    pub fn feeds(&self) -> impl Iterator<Item = (&Arc<str>, SourceKind, Feed)> {
+        self.spools.iter().map(Spool::feed)
     }
 
     /// What it counts, also while it runs.
@@ -127,7 +155,8 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin } = self;
+        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens } =
+            self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -136,9 +165,20 @@ impl Agent {
         let (status, status_rx) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
+        let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
+        let feeders = Feeders::start(&config.sources, firelens.as_ref(), feed, &metrics).await?;
+        let (drops_tx, drops) = mpsc::channel(1);
+        let (released, released_rx) = watch::channel(());
+        let keeping: Vec<_> = spools
+            .into_iter()
+            .map(|spool| spool.spawn(released_rx.clone(), drops_tx.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(Error::Thread)?;
+        drop((released_rx, drops_tx));
+
         let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
         spawn_reader(
-            reader,
+            reader.with_released(released),
             reader::Channels {
                 batches: batch_tx,
                 spare: spare_rx,
@@ -147,6 +187,7 @@ impl Agent {
                 stop: stop_rx,
                 sender: status_rx.clone(),
                 record_limit,
+                drops,
             },
         )?;
 
@@ -162,10 +203,11 @@ impl Agent {
         let drained = {
             let stopping = stop_tx.clone();
             let sending = delivery.run(channels);
-            let ended = until_stopped(stop, &stopping, config.shutdown.timeout);
+            let ended = until_stopped(stop, feeders, keeping, &stopping, config.shutdown.timeout);
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
+                () = places.keep() => unreachable!("what is known of the place is kept for ever"),
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
             }
         };
@@ -191,10 +233,29 @@ fn summary(metrics: &Metrics, drained: bool) -> Summary {
 }
 
 /// Completes at the deadline after the stop.
-async fn until_stopped(stop: impl Future<Output = ()>, stopping: &watch::Sender<bool>, limit: Duration) {
-    stop.await;
+async fn until_stopped(
+    stop: impl Future<Output = ()>,
+    mut feeders: Feeders,
+    keeping: Vec<Keeping>,
+    stopping: &watch::Sender<bool>,
+    limit: Duration,
+) {
+    tokio::select! {
+        () = stop => {}
+        () = feeders.ended() => tracing::info!("stdin has ended"),
+    }
     let deadline = Instant::now() + limit;
     tracing::info!(timeout = ?limit, "stopping: reading to the end of the files, then sending what is left");
+    // What the feeders have is in files before those are read to their end.
+    let kept = async {
+        feeders.stop().await;
+        for spool in keeping {
+            spool.end().await;
+        }
+    };
+    if timeout_at(deadline, kept).await.is_err() {
+        tracing::warn!("a spool is full, and what its feeders still have is not kept");
+    }
     stopping.send_replace(true);
     sleep_until(deadline).await;
 }
@@ -241,11 +302,12 @@ fn streams_of(config: &Config) -> usize {
 }
 
 /// The sources, and the streams that they name.
-fn groups(config: &Config, host: &str) -> (Vec<Group>, Streams) {
+fn groups(config: &Config, host: &str, places: &mut Places) -> (Vec<Group>, Streams) {
     let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
     let mut group = |source: &SourceConfig| {
         let router = Router::new(&Rules::new(source, &config.kinesis), &source.name, host, &mut streams);
-        Group::new(source, host).with_router(router)
+        let known = places.show(&source.add.metadata);
+        spool::group(source, &config.state_dir, host).with_router(router).with_known(known)
     };
     let groups = config.sources.iter().map(&mut group).collect();
     (groups, streams)

@@ -6,11 +6,15 @@
 //! | 1 | it failed at run time |
 //! | 2 | the command line or the configuration is wrong; nothing was done |
 //!
+//! `exec` answers the code of its command, and 125 to 127 where there is none, as `docker run` does.
+//!
 //! A new subcommand is a module, a variant of [`Command`] and a match arm in [`main`]. What a command does with the
 //! configuration is not here.
 
 mod check;
 mod demo;
+pub mod drop_in;
+mod exec;
 mod local;
 mod parse;
 mod replay;
@@ -46,6 +50,8 @@ pub struct Cli {
 enum Command {
     /// Tail the files and send what they say, until SIGTERM
     Run(SettingFlags),
+    /// Run a service, and send what it writes to stdout and stderr; the exit code is the service's
+    Exec(exec::ExecArgs),
     /// Check the configuration and print what is in effect, with secrets masked
     Check(SettingFlags),
     /// Show what the agent would make of lines; nothing is sent, and nothing is kept
@@ -100,8 +106,8 @@ pub struct SettingFlags {
 
 impl SettingFlags {
     /// The checked configuration, from the flags, this environment and the file that `--config` names.
-    pub fn load(&self, environment: BTreeMap<String, String>) -> Result<Config, Problems> {
-        Config::load(&self.layers(environment)?)
+    pub fn load(&self, environment: BTreeMap<String, String>) -> Result<Config, drop_in::Refused> {
+        drop_in::load(self, environment).map(|(config, _)| config)
     }
 
     /// The checked sources alone; nothing has to be set.
@@ -135,6 +141,7 @@ impl SettingFlags {
 pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
     match &cli.command {
         Command::Run(flags) => run::run(flags, environment),
+        Command::Exec(args) => exec::exec(args, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
         Command::Replay(args) => replay::replay(args, environment),

@@ -28,7 +28,7 @@ pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
 pub use crate::route::{StreamRule, Template};
 pub use effective::Effective;
-pub use layers::{CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
+pub use layers::{Base, BaseSource, CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
 pub use problem::{Place, Problem, Problems};
 pub use schema::{Setting, schema, settings};
@@ -40,6 +40,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Bytes of log data that may be in memory at once.
     pub memory_limit: usize,
+    /// Whether what ECS generated for Fluent Bit is done.
+    pub firelens: FireLens,
     /// What is read.
     pub sources: Vec<SourceConfig>,
     /// Where it goes.
@@ -48,6 +50,8 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     /// The admin server.
     pub admin: AdminConfig,
+    /// What cannot be read twice.
+    pub spool: SpoolConfig,
     /// How a stop is carried out.
     pub shutdown: ShutdownConfig,
     /// The agent's own log.
@@ -60,10 +64,26 @@ impl Config {
         Self::checked(sources, Demand::Complete)
     }
 
+    /// The same over what is set below everything else.
+    pub fn load_over(base: &Base, sources: &Layers) -> Result<Self, Problems> {
+        Self::merged(Some(base), sources, Demand::Complete)
+    }
+
+    /// The same for a command that is run: without a source for it there is one of defaults.
+    pub fn load_exec(sources: &Layers) -> Result<Self, Problems> {
+        Self::checked(sources, Demand::Exec)
+    }
+
     fn checked(sources: &Layers, demand: Demand) -> Result<Self, Problems> {
+        Self::merged(None, sources, demand)
+    }
+
+    fn merged(base: Option<&Base>, sources: &Layers, demand: Demand) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let settings = settings();
-        let Some(root) = layers::merge(sources, &settings, &mut problems) else { return Err(Problems::new(problems)) };
+        let Some(root) = layers::merge(base, sources, &settings, &mut problems) else {
+            return Err(Problems::new(problems));
+        };
         let mut walked = walk::walk(&schema(), &settings, &root, &mut problems);
         let raw = match serde_json::from_value(walked.value.take()) {
             Ok(raw) => raw,
@@ -79,11 +99,25 @@ impl Config {
     }
 }
 
+/// Whether what ECS generated for Fluent Bit is done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FireLens {
+    /// In a router's container that has no sources of its own.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// What this file says, unless there are sources.
+    File(PathBuf),
+}
+
 /// What a configuration has to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Demand {
     /// All that the agent needs.
     Complete,
+    /// The same, of a command's output in place of files.
+    Exec,
     /// Nothing: what is said has to be right.
     Partial,
 }
@@ -93,6 +127,12 @@ enum Demand {
 pub struct SourceConfig {
     /// The `source` label of metrics; unique.
     pub name: String,
+    /// What it is.
+    pub kind: SourceKind,
+    /// The permissions of a FIFO that has to be made.
+    pub fifo_mode: u32,
+    /// Where it listens, if it is a server.
+    pub forward: ForwardSettings,
     /// Where its events go, if not to the stream of all.
     pub stream: Option<StreamRule>,
     /// Globs.
@@ -133,6 +173,117 @@ impl SourceConfig {
     pub fn load_all(sources: &Layers) -> Result<Vec<Self>, Problems> {
         Config::checked(sources, Demand::Partial).map(|config| config.sources)
     }
+}
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// Files.
+    File,
+    /// The agent's stdin.
+    Stdin,
+    /// A named pipe.
+    Fifo,
+    /// What a command writes that the agent runs.
+    Exec,
+    /// A server of the Fluent Forward protocol.
+    Forward,
+}
+
+impl SourceKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Stdin => "stdin",
+            Self::Fifo => "fifo",
+            Self::Exec => "exec",
+            Self::Forward => "forward",
+        }
+    }
+}
+
+/// A server of the Fluent Forward protocol.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ForwardSettings {
+    /// Where it listens on TCP.
+    pub listen: Vec<SocketAddr>,
+    /// The Unix socket that it makes.
+    pub unix: Option<PathBuf>,
+    /// What clients on TCP have to know.
+    pub shared_key: Option<String>,
+    /// The certificate and the key of TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The most that a message may have.
+    pub max_message_bytes: usize,
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// How long a connection may say nothing; zero is without end.
+    pub idle_timeout: Duration,
+}
+
+impl fmt::Debug for ForwardSettings {
+    /// The key is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardSettings")
+            .field("listen", &self.listen)
+            .field("unix", &self.unix)
+            .field("shared_key", &self.shared_key.as_ref().map(|_| "***"))
+            .field("tls", &self.tls)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .field("max_connections", &self.max_connections)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish()
+    }
+}
+
+/// What cannot be read twice: how it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// Bytes that each source may have.
+    pub max_bytes: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// What happens to lines for which there is no room.
+    pub on_full: OnFull,
+    /// When the disk is waited for.
+    pub fsync: Fsync,
+}
+
+/// What happens to lines for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// Their writer waits.
+    Block,
+    /// What has waited longest is dropped and counted.
+    DropOldest,
+    /// They are dropped and counted.
+    DropNewest,
+}
+
+impl OnFull {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop_oldest",
+            Self::DropNewest => "drop_newest",
+        }
+    }
+}
+
+/// When the disk is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// Never.
+    Never,
+    /// Every second, and nobody waits for that.
+    Interval,
+    /// Before lines count as kept.
+    Always,
 }
 
 /// Where a file is started that has no checkpoint when the agent starts for the first time.
@@ -235,6 +386,10 @@ pub struct AddFields {
     pub stream: bool,
     /// `time`: when the runtime got the line, unless the event has such a field.
     pub time: bool,
+    /// `tag`: what its sender calls it, unless the event has such a field.
+    pub tag: bool,
+    /// What is known of the place, unless the event has a field of the object's name.
+    pub metadata: Vec<String>,
     /// `kubernetes`: pod and container, unless the event has such a field.
     pub kubernetes: bool,
 }

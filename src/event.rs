@@ -154,6 +154,14 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
+    /// The fields that are JSON as it stands in the line, in their order.
+    pub fn raw_fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.fields.iter().filter_map(|(name, value)| match value {
+            Value::Raw(json) => Some((&**name, *json)),
+            Value::Text(_) | Value::Number(_) | Value::Bool(_) => None,
+        })
+    }
+
     /// Sets a field: in its old place if it is there, at the end if it is not. A later duplicate of it goes away.
     pub fn set(&mut self, name: &'a str, value: Value<'a>) {
         let Some(at) = self.fields.iter().position(|(n, _)| n == name) else {

@@ -17,7 +17,7 @@ use crate::encoding::{self, Encoding};
 use crate::event::{EventRef, Further, Rejected};
 use crate::frame::{Frame, FrameKind, Framer};
 use crate::multiline::Multiline;
-use crate::parse::{Added, Origin};
+use crate::parse::{Added, Known, Origin};
 use emit::{Emitter, Part, Text};
 pub use ranges::Range;
 use ranges::Spans;
@@ -174,6 +174,11 @@ impl LineBuilder {
         let (continued, streams, buffer) = (None, None, Vec::new());
         let (in_line, standard, decoded) = (sent > 0, None, String::new());
         Self { framer, emit, part, format, in_line, continued, streams, buffer, standard, decoded }
+    }
+
+    /// Events from now on get this of what is known of the place.
+    pub fn know(&mut self, known: Arc<Known>) {
+        self.emit.added.know(known);
     }
 
     /// Tells a file's encoding by its first bytes. Reading that does not begin with them needs this first.

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use prometheus::core::{Collector as _, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Seconds from reading an event to its sequence number, and of one request: from a local stand-in to a stream that is far behind.
@@ -49,6 +49,32 @@ pub struct Metrics {
     pub backlog_bytes: IntGaugeVec,
     /// How long the oldest unsent event or unread byte has been waiting.
     pub backlog_seconds: GaugeVec,
+    /// Bytes in the spool.
+    pub spool_bytes: IntGaugeVec,
+    /// Files of the spool.
+    pub spool_segments: IntGaugeVec,
+    /// The age of the oldest of them.
+    pub spool_oldest_age: GaugeVec,
+    /// Bytes that were written to the spool.
+    pub spool_written_bytes: IntCounterVec,
+    /// Writes that the disk refused.
+    pub spool_errors: IntCounterVec,
+    /// How long the writers had to wait.
+    pub spool_blocked_seconds: CounterVec,
+    /// Messages of Forward clients.
+    pub forward_messages: IntCounter,
+    /// Their events that were kept.
+    pub forward_events: IntCounter,
+    /// Their bytes.
+    pub forward_bytes: IntCounter,
+    /// Acknowledgements that were sent to them.
+    pub forward_acks: IntCounter,
+    /// Their connections.
+    pub forward_connections: IntGauge,
+    /// Connections that were refused or closed.
+    pub forward_rejected: IntCounterVec,
+    /// Parts of lines that docker cut.
+    pub forward_partials: IntCounterVec,
     /// Files by state.
     pub files: IntGaugeVec,
     /// Rotations by kind.
@@ -149,6 +175,39 @@ impl Metrics {
                 "source_backlog_seconds",
                 "How long the source has not been caught up with: the age of the oldest unsent event, or the time since the files' end was last reached.",
                 &["source"],
+            ),
+            spool_bytes: gauges(&r, "spool_bytes", "Bytes in the spool, delivered or not.", &["source"]),
+            spool_segments: gauges(&r, "spool_segments", "Files of the spool that hold something.", &["source"]),
+            spool_oldest_age: float_gauges(
+                &r,
+                "spool_oldest_age_seconds",
+                "Since when the oldest file of the spool has been written.",
+                &["source"],
+            ),
+            spool_written_bytes: counters(&r, "spool_written_bytes_total", "Bytes written to the spool.", &["source"]),
+            spool_errors: counters(&r, "spool_errors_total", "Writes that the spool's disk refused.", &["source"]),
+            spool_blocked_seconds: float_counters(
+                &r,
+                "spool_blocked_seconds_total",
+                "How long writers waited for room in the spool.",
+                &["source"],
+            ),
+            forward_messages: counter(&r, "forward_messages_total", "Messages of Forward clients."),
+            forward_events: counter(&r, "forward_events_total", "Events of Forward clients that were kept."),
+            forward_bytes: counter(&r, "forward_bytes_total", "Bytes of Forward clients' messages."),
+            forward_acks: counter(&r, "forward_acks_total", "Acknowledgements sent to Forward clients."),
+            forward_connections: gauge(&r, "forward_connections", "Connections of Forward clients."),
+            forward_rejected: counters(
+                &r,
+                "forward_rejected_total",
+                "Connections of Forward clients that were refused, or closed for this reason.",
+                &["reason"],
+            ),
+            forward_partials: counters(
+                &r,
+                "forward_partials_total",
+                "Parts of lines that docker cut: joined, or sent one by one for this reason.",
+                &["outcome"],
             ),
             files: gauges(
                 &r,
@@ -414,6 +473,14 @@ fn kind(family: &MetricFamily) -> &'static str {
 
 fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(r, IntCounterVec::new(opts(metric, help), labels))
+}
+
+fn counter(r: &Table, metric: &str, help: &str) -> IntCounter {
+    register(r, IntCounter::with_opts(opts(metric, help)))
+}
+
+fn float_counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> CounterVec {
+    register(r, CounterVec::new(opts(metric, help), labels))
 }
 
 fn gauges(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

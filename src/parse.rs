@@ -1,7 +1,7 @@
 //! From a line's bytes to an event's bytes. Pure; framing happened before, packing comes after.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
@@ -44,6 +44,25 @@ pub struct Added {
     kubernetes: Option<String>,
     /// Text becomes an object even if nothing is added to it.
     objects: bool,
+    /// What is known of the place, so far.
+    known: Arc<Known>,
+}
+
+/// The names of objects that hold what is known of the place.
+pub const TOPS: [&str; 4] = ["ecs", "cloud", KUBERNETES, "host"];
+
+/// Objects that events get, such as `ecs`; an event's own field of the name wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// By their names, which are among [`TOPS`], in that order.
+    objects: Vec<(&'static str, String)>,
+}
+
+impl Known {
+    /// Objects by their names, each in JSON. Names that none of these can have are left out.
+    pub fn new(objects: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self { objects: objects.into_iter().filter(|(name, _)| TOPS.contains(name)).collect() }
+    }
 }
 
 /// The name of the field that holds a line's offset.
@@ -57,12 +76,18 @@ const KUBERNETES: &str = "kubernetes";
 /// The same as they stand in an object.
 static ORIGIN_NAMES: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["\"stream\"", "\"time\"", "\"kubernetes\""].map(Finder::new));
+/// Those of what is known of the place.
+static KNOWN_NAMES: LazyLock<[Finder<'static>; 4]> =
+    LazyLock::new(|| ["\"ecs\"", "\"cloud\"", "\"kubernetes\"", "\"host\""].map(Finder::new));
 
 /// What an object's names can stand in the way of, as bits.
 const TAKES_ADDED: u8 = 1;
 const TAKES_STREAM: u8 = 2;
 const TAKES_TIME: u8 = 4;
 const TAKES_KUBERNETES: u8 = 8;
+const TAKES_ECS: u8 = 16;
+const TAKES_CLOUD: u8 = 32;
+const TAKES_HOST: u8 = 64;
 
 /// What a container runtime says of a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,6 +143,11 @@ impl Added {
         self
     }
 
+    /// Events from now on get this of what is known of the place.
+    pub fn know(&mut self, known: Arc<Known>) {
+        self.known = known;
+    }
+
     fn has(&self, name: &str) -> bool {
         self.names.iter().any(|n| n == name) || (self.offset && name == OFFSET)
     }
@@ -126,10 +156,18 @@ impl Added {
 impl<'a> Fields<'a> {
     /// Whether there is nothing to add.
     fn is_empty(&self) -> bool {
-        let Added { names, offset, stream, time, kubernetes, .. } = self.added;
+        let Added { names, offset, stream, time, kubernetes, known, .. } = self.added;
         // Of a runtime's file, all events look alike, also that of a line of which the runtime says nothing.
         let origin = self.origin.is_some() && (*stream || *time || kubernetes.is_some());
-        names.is_empty() && !offset && !origin
+        names.is_empty() && !offset && !origin && known.objects.is_empty()
+    }
+
+    /// What is known of the place and has no other of its name.
+    fn known(&self) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
+        let (added, of_path) = (self.added, self.kubernetes().is_some());
+        let objects = added.known.objects.iter().map(|(name, value)| (*name, value.as_str()));
+        // Of the logs of other pods it is theirs that counts.
+        objects.filter(move |(name, _)| !(added.has(name) || of_path && *name == KUBERNETES))
     }
 
     fn stream(&self) -> Option<&'a str> {
@@ -147,12 +185,14 @@ impl<'a> Fields<'a> {
     /// Whether an object has none of the names, as far as a search for them shows, which is quicker than to look at each of its names. One
     /// written with escapes is found by its backslash.
     fn clearly_missing(&self, object: &str) -> bool {
-        let Added { names, offset, .. } = self.added;
+        let Added { names, offset, known, .. } = self.added;
         let bytes = object.as_bytes();
+        let lacks = |names: &[Finder<'static>]| names.iter().all(|name| name.find(bytes).is_none());
         names.is_empty()
             && !offset
             && memchr(b'\\', bytes).is_none()
-            && ORIGIN_NAMES.iter().all(|name| name.find(bytes).is_none())
+            && (self.origin.is_none() || lacks(&*ORIGIN_NAMES))
+            && (known.objects.is_empty() || lacks(&*KNOWN_NAMES))
     }
 
     /// What an object's name takes.
@@ -161,8 +201,7 @@ impl<'a> Fields<'a> {
             _ if self.added.has(name) => TAKES_ADDED,
             STREAM => TAKES_STREAM,
             TIME => TAKES_TIME,
-            KUBERNETES => TAKES_KUBERNETES,
-            _ => 0,
+            _ => taken_by(name),
         }
     }
 
@@ -175,6 +214,9 @@ impl<'a> Fields<'a> {
         }
         if let Some(kubernetes) = self.kubernetes() {
             event.set_if_absent(KUBERNETES, Value::Raw(kubernetes));
+        }
+        for (name, value) in self.known() {
+            event.set_if_absent(name, Value::Raw(value));
         }
         for (name, value) in self.added.names.iter().zip(&self.added.values) {
             event.set(name, Value::Raw(value));
@@ -202,6 +244,13 @@ impl<'a> Fields<'a> {
         if let Some(kubernetes) = self.kubernetes().filter(|_| taken & TAKES_KUBERNETES == 0) {
             field(b"\"kubernetes\":", &mut |out| out.extend_from_slice(kubernetes.as_bytes()));
         }
+        for (name, value) in self.known().filter(|(name, _)| taken & taken_by(name) == 0) {
+            field(b"\"", &mut |out| {
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
+                out.extend_from_slice(value.as_bytes());
+            });
+        }
         if !self.added.joined.is_empty() {
             field(&self.added.joined, &mut |_| {});
         }
@@ -209,6 +258,17 @@ impl<'a> Fields<'a> {
             field(b"\"offset\":", &mut |out| event::write_number(self.offset, out));
         }
         out.push(b'}');
+    }
+}
+
+/// What an object's name at the top takes of those that are not set by the user.
+fn taken_by(name: &str) -> u8 {
+    match name {
+        KUBERNETES => TAKES_KUBERNETES,
+        "ecs" => TAKES_ECS,
+        "cloud" => TAKES_CLOUD,
+        "host" => TAKES_HOST,
+        _ => 0,
     }
 }
 
@@ -393,6 +453,42 @@ mod tests {
         assert_eq!(run_from(Parse::Json, br#"{"time":1}"#, &fixed, origin).1, r#"{"time":0}"#);
         let nothing = Added::default().with_origin(false, false, None);
         assert_eq!(run_from(Parse::Raw, b"x", &nothing, origin).0, Parsed::Verbatim { start: 0, end: 1 });
+    }
+
+    #[test]
+    fn what_is_known_of_the_place_is_added_unless_the_event_has_a_field_of_the_name() {
+        let objects = [("ecs", r#"{"cluster":"c"}"#), ("kubernetes", r#"{"pod_name":"own"}"#), ("nobody", "1")];
+        let known = Arc::new(Known::new(objects.map(|(name, value)| (name, value.to_owned()))));
+        let mut plain = Added::default();
+        plain.know(Arc::clone(&known));
+        let mut both = Added::new([("host".to_owned(), json!("h"))], false);
+        both = both.with_origin(true, true, Some(json!({"pod_name": "other"})));
+        both.know(known);
+        let origin = Some(Origin { stream: "stdout", time: "" });
+        for (added, origin, line, want) in [
+            (&plain, None, r#"{"a":1}"#, r#"{"a":1,"ecs":{"cluster":"c"},"kubernetes":{"pod_name":"own"}}"#),
+            (&plain, None, r#"{"ecs":1,"x":"\u0041"}"#, r#"{"ecs":1,"x":"\u0041","kubernetes":{"pod_name":"own"}}"#),
+            (&plain, None, r#"{"kubernetes":{},"ecs":{}}"#, r#"{"kubernetes":{},"ecs":{}}"#),
+            (&plain, None, "{}", r#"{"ecs":{"cluster":"c"},"kubernetes":{"pod_name":"own"}}"#),
+            (
+                &both,
+                origin,
+                "{}",
+                r#"{"stream":"stdout","kubernetes":{"pod_name":"other"},"ecs":{"cluster":"c"},"host":"h"}"#,
+            ),
+            (
+                &both,
+                origin,
+                r#"{"host":1}"#,
+                r#"{"host":"h","stream":"stdout","kubernetes":{"pod_name":"other"},"ecs":{"cluster":"c"}}"#,
+            ),
+        ] {
+            assert_eq!(run_from(Parse::Json, line.as_bytes(), added, origin).1, want);
+        }
+        assert_eq!(
+            run(Parse::Raw, b"x", &plain).1,
+            r#"{"message":"x","ecs":{"cluster":"c"},"kubernetes":{"pod_name":"own"}}"#
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kinetail::config::{
-    Compression, Config, Document, Encoding, Format, Layers, LineFormat, LogFormat, LogLevel, LongLines, OnParseError,
-    Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
+    Base, BaseSource, Compression, Config, Document, Encoding, FireLens, Format, Layers, LineFormat, LogFormat,
+    LogLevel, LongLines, OnParseError, Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
 };
 use proptest::prelude::*;
 
@@ -14,6 +14,7 @@ use proptest::prelude::*;
 const FULL: &str = r#"
 state_dir: /state
 memory_limit: 12MiB
+firelens: "off"
 sources:
   - name: app
     stream: audit
@@ -37,7 +38,9 @@ sources:
       offset: true
       stream: false
       time: false
+      tag: false
       kubernetes: false
+      metadata: [ecs.*, kubernetes.labels.app]
       fields: { env: prod, "a \"b\"": [1, 2.5, true, null, { x: "yes" }] }
   - paths:
       - /var/log/nginx/access.log
@@ -110,7 +113,9 @@ fn everything_can_be_set() {
     assert_eq!((app.format, app.partial_line_timeout), (LineFormat::Auto, Duration::from_secs(9)));
     assert_eq!(app.encoding.label(), "shift_jis");
     assert!(app.add.host && app.add.path && app.add.offset);
-    assert!(!app.add.stream && !app.add.time && !app.add.kubernetes);
+    assert!(!app.add.stream && !app.add.time && !app.add.kubernetes && !app.add.tag);
+    assert_eq!(app.add.metadata, ["ecs.*", "kubernetes.labels.app"]);
+    assert_eq!(config.firelens, FireLens::Off);
     let fields = serde_json::json!({ "env": "prod", "a \"b\"": [1, 2.5, true, null, { "x": "yes" }] });
     assert_eq!(serde_json::to_value(&app.add.fields).unwrap(), fields);
     assert_eq!(nginx.name, "files");
@@ -195,8 +200,11 @@ fn every_value_of_a_word_is_taken() {
         }
         for word in schema_words {
             let document = match setting.path.strip_prefix("sources[].") {
-                Some(field) if field == "encoding" || field.starts_with("add.") => continue,
+                Some(field) if matches!(field, "encoding" | "type") || field.starts_with("add.") => continue,
                 Some(field) => format!("sources: [{{ paths: [/a], {field}: {word} }}]\nkinesis: {{ stream: s }}"),
+                None if !setting.path.contains('.') => {
+                    format!("{SMALL}{}: {word}", setting.path)
+                }
                 None => {
                     let (group, field) = setting.path.split_once('.').unwrap();
                     // Whole records can be compressed in any way.
@@ -241,12 +249,21 @@ fn no_document_is_needed() {
         ("KINETAIL_MAX_AGE", "1s"),
         ("KINETAIL_ADMIN_LISTEN", "off"),
         ("KINETAIL_LOG", "debug,json"),
+        ("KINETAIL_FIRELENS", "off"),
+        ("KINETAIL_METADATA", "host.name, ecs.*"),
+        ("KINETAIL_SPOOL_MAX_BYTES", "64MiB"),
+        ("KINETAIL_SPOOL_ON_FULL", "drop_oldest"),
         ("HOME", "/root"),
     ];
     let config = Config::load(&layers(None, &environment, &[])).unwrap();
     let source = &config.sources[0];
     assert_eq!(source.paths, ["/var/log/a/*.log", "/var/log/b.log"]);
     assert_eq!((source.parse, source.start_at), (Parse::Json, StartAt::End));
+    assert_eq!(
+        (&source.add.metadata[..], &config.firelens),
+        (&["host.name", "ecs.*"].map(String::from)[..], &FireLens::Off)
+    );
+    assert_eq!((config.spool.max_bytes, config.spool.on_full.as_str()), (64 << 20, "drop_oldest"));
     assert_eq!(config.kinesis.stream, "s");
     assert_eq!(config.kinesis.region.as_deref(), Some("eu-west-1"));
     assert_eq!(config.kinesis.endpoint.as_deref(), Some("https://kinesis.example.com:4567/"));
@@ -375,9 +392,10 @@ fn what_is_wrong_with_the_file() {
 }
 
 const VARIABLES: &str = "KINETAIL_ADMIN_LISTEN, KINETAIL_CA_FILE, KINETAIL_COMPRESSION, KINETAIL_CONFIG, KINETAIL_ENDPOINT, \
-    KINETAIL_EXPLICIT_HASH_KEY, KINETAIL_EXTERNAL_ID, KINETAIL_FORMAT, KINETAIL_LOG, KINETAIL_MAX_AGE, KINETAIL_MEMORY_LIMIT, \
-    KINETAIL_PARSE, KINETAIL_PARTITION_KEY, KINETAIL_PATHS, KINETAIL_REGION, KINETAIL_ROLE_ARN, KINETAIL_START_AT, \
-    KINETAIL_STATE_DIR, KINETAIL_STREAM, KINETAIL_STREAM_ARN";
+    KINETAIL_EXPLICIT_HASH_KEY, KINETAIL_EXTERNAL_ID, KINETAIL_FIRELENS, KINETAIL_FORMAT, KINETAIL_LOG, KINETAIL_MAX_AGE, \
+    KINETAIL_MEMORY_LIMIT, KINETAIL_METADATA, KINETAIL_PARSE, KINETAIL_PARTITION_KEY, KINETAIL_PATHS, KINETAIL_REGION, \
+    KINETAIL_ROLE_ARN, KINETAIL_SPOOL_MAX_BYTES, KINETAIL_SPOOL_ON_FULL, KINETAIL_START_AT, KINETAIL_STATE_DIR, \
+    KINETAIL_STREAM, KINETAIL_STREAM_ARN";
 
 #[test]
 fn what_is_wrong_with_variables_and_flags() {
@@ -404,7 +422,7 @@ fn what_is_wrong_with_variables_and_flags() {
         ("KINETAIL_LOG", ",json", "\"\" is not one of error, warn, info, debug, trace".into()),
         ("KINETAIL_MAX_AGE", "2m", "\"2m\" is too large; allowed: a time from 0s to 1m, such as 100ms".into()),
         ("KINETAIL_MEMORY_LIMIT", "8", "\"8\" is too small; allowed: a size from 1MiB to 1TiB, such as 12MiB".into()),
-        ("KINETAIL_PATHS", ",", "names no path; allowed: globs of absolute paths, separated by commas".into()),
+        ("KINETAIL_PATHS", ",", "names nothing; allowed: globs of absolute paths, such as /var/log/app/*.log, separated by commas".into()),
         ("KINETAIL_PATHS", "/a,/a", "\"/a\" is in sources[0].paths[0] too; a file is read by one source only".into()),
         (
             "KINETAIL_ENDPOINT",
@@ -480,7 +498,7 @@ fn what_is_wrong_with_the_text() {
 
 #[test]
 fn what_is_wrong_with_the_shape() {
-    let top = "admin, checkpoint, kinesis, log, memory_limit, shutdown, sources, state_dir";
+    let top = "admin, checkpoint, firelens, kinesis, log, memory_limit, shutdown, sources, spool, state_dir";
     for (document, expected) in [
         ("kinesys: {}", format!("3: kinesys: is not a setting; allowed: {top} (did you mean \"kinesis\"?)")),
         ("start_at: end", format!("3: start_at: is not a setting; allowed: {top} (did you mean \"sources[].start_at\"?)")),
@@ -767,7 +785,7 @@ fn all_problems_come_at_once() {
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
             "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of raw, json",
-            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, offset, path, stream, time (did you mean \"host\"?)",
+            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",
             "kinetail.yaml:7: log.level: \"loud\" is not one of error, warn, info, debug, trace",
@@ -804,9 +822,12 @@ fn every_setting_is_documented() {
             .chain(&["assume_role.arn", "assume_role.external_id", "aggregate.max_bytes"])
             .any(|name| setting.path == format!("kinesis.{name}"));
         let has_no_default = is_needed
-            || ["paths", "exclude", "stream", "add.fields"]
+            || ["paths", "exclude", "stream", "add.fields", "add.metadata"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].{name}"))
+            || ["unix", "shared_key", "tls_certificate", "tls_key"]
+                .iter()
+                .any(|name| setting.path == format!("sources[].forward.{name}"))
             || ["preset", "start", "continue", "continue_past", "end", "end_before"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].multiline.{name}"));
@@ -898,4 +919,124 @@ proptest! {
     ) {
         drop(Config::load(&layers(Some(SMALL), &[(&format!("KINETAIL_{name}"), &value)], &[])));
     }
+}
+
+#[test]
+fn what_is_wrong_with_metadata() {
+    let of = |add: &str| format!("sources: [{{ paths: [/a], add: {add} }}]\nkinesis: {{ stream: s }}\n");
+    for (add, problem) in [
+        (
+            "{ metadata: [ecs.clustr] }",
+            "add.metadata[0]: \"ecs.clustr\" is no field that is known of a place, did you mean \"ecs.cluster\"?; write one such as ecs.task_arn, or kubernetes.*",
+        ),
+        (
+            "{ metadata: [host.name, ecs.*.x] }",
+            "add.metadata[1]: \"ecs.*.x\" has a \"*\" where none can be; write it last, such as ecs.* or kubernetes.labels.app*, or alone for all",
+        ),
+        (
+            "{ host: true, metadata: [\"*\"] }",
+            "add.host: is added by sources[0].add.metadata too, as an object; switch this off, or leave that out",
+        ),
+        (
+            "{ metadata: [ecs.cluster], fields: { ecs: 1 } }",
+            "add.fields.ecs: is added by sources[0].add.metadata too; rename the field, or leave that out",
+        ),
+    ] {
+        let document = of(add);
+        assert_problems(&layers(Some(&document), &[], &[]), &[&format!("kinetail.yaml:1: sources[0].{problem}")]);
+    }
+    load(&of("{ host: true, metadata: [ecs.*, \"kubernetes.labels.*\"] }"));
+    let every = layers(Some(SMALL), &[("KINETAIL_METADATA", " ecs.cluster,host.name")], &[]);
+    assert_eq!(Config::load(&every).unwrap().sources[0].add.metadata, ["ecs.cluster", "host.name"]);
+    assert_problems(
+        &layers(Some("sources: [{ type: forward, on_parse_error: drop }]\nkinesis: { stream: s }\n"), &[], &[]),
+        &[
+            "kinetail.yaml:1: sources[0].on_parse_error: does not go with type: forward, whose records stay as they are where log is no JSON object; remove it",
+        ],
+    );
+}
+
+#[test]
+fn firelens_is_a_word_or_a_file() {
+    let set = |value: &str| layers(Some(SMALL), &[("KINETAIL_FIRELENS", value)], &[]);
+    assert_eq!(Config::load(&set("auto")).unwrap().firelens, FireLens::Auto);
+    assert_eq!(Config::load(&set("/a/b.conf")).unwrap().firelens, FireLens::File(PathBuf::from("/a/b.conf")));
+    assert_problems(
+        &set("of"),
+        &["KINETAIL_FIRELENS: \"of\" is not one of auto, off, and no absolute path (did you mean \"off\"?)"],
+    );
+}
+
+#[test]
+fn a_fifo_is_made_with_a_mode() {
+    let fifo = |more: &str| {
+        let text = format!("kinesis: {{ stream: s }}\nsources: [{{ type: fifo, paths: [/in.fifo]{more} }}]\n");
+        Config::load(&layers(Some(&text), &[], &[]))
+    };
+    assert_eq!(fifo("").unwrap().sources[0].fifo_mode, 0o622);
+    let config = fifo(", mode: \"660\"").unwrap();
+    assert_eq!(config.sources[0].fifo_mode, 0o660);
+    let effective = config.effective().to_string();
+    assert!(effective.contains("mode: \"0660\""), "{effective}");
+    for (mode, shown) in [("rw", "\"rw\""), ("\"0888\"", "\"0888\""), ("\"7777\"", "\"7777\"")] {
+        let problems = fifo(&format!(", mode: {mode}")).unwrap_err().to_string();
+        let message = "is no mode; allowed: permissions in octal, such as \"0622\"";
+        assert_eq!(problems.trim_end(), format!("kinetail.yaml:2: sources[0].mode: {shown} {message}"));
+    }
+    let text = "kinesis: { stream: s }\nsources: [{ paths: [/a], mode: \"0600\" }]\n";
+    let problems = Config::load(&layers(Some(text), &[], &[])).unwrap_err().to_string();
+    assert!(
+        problems.contains("sources[0].mode: does not go with type: file; remove it, or write type: fifo"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn what_is_below_everything_counts_where_nothing_else_does() {
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    let source = |line, text: &str| BaseSource { line, settings: json(text) };
+    let base = Base {
+        file: "/f.conf".to_owned(),
+        line: 7,
+        kinesis: json(r#"{ "stream": "below", "region": "eu-west-1", "endpoint": null, "format": "single" }"#),
+        sources: vec![
+            source(7, r#"{ "name": "a", "type": "forward" }"#),
+            source(9, r#"{ "name": "b", "type": "forward" }"#),
+        ],
+    };
+    let names = |config: &Config| config.sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>();
+    let variables = [("AWS_REGION", "us-east-1"), ("KINETAIL_FORMAT", "kpl"), ("KINETAIL_PARSE", "json")];
+    let config = Config::load_over(&base, &layers(Some("memory_limit: 4MiB\nsources: []"), &variables, &[])).unwrap();
+    assert_eq!((names(&config), config.memory_limit), (vec!["a".to_owned(), "b".to_owned()], 4 << 20));
+    assert!(config.sources.iter().all(|source| source.parse == Parse::Json));
+    let kinesis = &config.kinesis;
+    assert_eq!(
+        (&*kinesis.stream, kinesis.region.as_deref(), kinesis.format),
+        ("below", Some("eu-west-1"), Format::Kpl)
+    );
+    let config = Config::load_over(&base, &layers(Some(SMALL), &[], &[])).unwrap();
+    assert_eq!((names(&config), &*config.kinesis.stream), (vec!["files".to_owned()], "s"));
+
+    let base =
+        Base { kinesis: json(r#"{ "stream": "a b" }"#), sources: vec![source(9, r#"{ "type": "forwrad" }"#)], ..base };
+    let problems = Config::load_over(&base, &Layers::default()).unwrap_err().to_string();
+    assert!(problems.starts_with("/f.conf:7: kinesis.stream: \"a b\" contains \" \"; "), "{problems}");
+    assert!(problems.contains("\n/f.conf:9: sources[0].type: \"forwrad\" is not one of "), "{problems}");
+}
+
+#[test]
+fn layers_know_what_they_say() {
+    for (document, variable, has_sources) in [
+        ("state_dir: /a", ("KINETAIL_PARSE", "json"), false),
+        ("sources: []", ("KINETAIL_PATHS", " "), false),
+        ("sources: [{}]", ("HOME", "/"), true),
+        ("", ("KINETAIL_PATHS", "/a"), true),
+        ("{", ("HOME", "/"), true),
+    ] {
+        assert_eq!(layers(Some(document), &[variable], &[]).has_sources(), has_sources, "{document} {variable:?}");
+    }
+    let some = layers(Some("kinesis: { stream: a }"), &[("KINETAIL_REGION", "eu-west-1")], &[("stream", "b")]);
+    assert_eq!(some.text("kinesis.stream").as_deref(), Some("b"));
+    assert_eq!(some.text("kinesis.region").as_deref(), Some("eu-west-1"));
+    assert_eq!(some.text("kinesis.format"), None);
 }

@@ -5,21 +5,23 @@ use std::process::ExitCode;
 
 use tokio::sync::oneshot;
 
-use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain, runtime};
+use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain, drop_in, runtime};
 use crate::agent::{Agent, Error, Summary};
 use crate::config::Config;
+use crate::firelens;
 use crate::signal::Signals;
 
 /// Loads the configuration, starts the log and runs the agent to its end.
 pub(super) fn run(flags: &SettingFlags, environment: BTreeMap<String, String>) -> ExitCode {
-    let config = match flags.load(environment) {
-        Ok(config) => config,
-        Err(problems) => return complain(&problems, EXIT_USAGE),
+    let (config, drop_in) = match drop_in::load(flags, environment) {
+        Ok(loaded) => loaded,
+        Err(refused) => return complain(&refused, EXIT_USAGE),
     };
     crate::log::init(&config.log);
+    drop_in.announce(&config);
     announce(&config);
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(config)),
+        Ok(runtime) => runtime.block_on(serve(config, drop_in.dispatch())),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
     }
 }
@@ -38,7 +40,7 @@ fn announce(config: &Config) {
     );
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, firelens: Option<firelens::Dispatch>) -> ExitCode {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return complain(&format_args!("signals cannot be caught: {error}"), EXIT_FAILED),
@@ -52,7 +54,7 @@ async fn serve(config: Config) -> ExitCode {
     };
     let agent = async {
         let stopped = async { drop(stopped.await) };
-        Box::pin(Agent::start(config)).await?.run(stopped).await
+        Box::pin(Agent::start(config)).await?.with_firelens(firelens).run(stopped).await
     };
     tokio::select! {
         ended = Box::pin(agent) => conclude(ended),

@@ -4,11 +4,12 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::limits::{ADMIN_OFF, Time};
+use super::limits::{ADMIN_OFF, FIRELENS_AUTO, FIRELENS_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
 use super::{
-    AggregateConfig, AssumeRole, Config, KinesisConfig, MultilineConfig, PartitionKey, SourceConfig, Template, Until,
+    AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey,
+    SourceConfig, SourceKind, Template, Until,
 };
 
 /// Shows a configuration in effect.
@@ -27,6 +28,12 @@ impl Display for Effective<'_> {
         let Self(config) = self;
         writeln!(f, "state_dir: {}", text(&config.state_dir.to_string_lossy()))?;
         writeln!(f, "memory_limit: {}", shown_size(config.memory_limit))?;
+        let firelens = match &config.firelens {
+            FireLens::Auto => FIRELENS_AUTO.into(),
+            FireLens::Off => FIRELENS_OFF.into(),
+            FireLens::File(path) => path.to_string_lossy(),
+        };
+        writeln!(f, "firelens: {}", text(&firelens))?;
         writeln!(f, "sources:")?;
         for source in &config.sources {
             write_source(f, source)?;
@@ -40,6 +47,11 @@ impl Display for Effective<'_> {
             None => writeln!(f, "  listen: {}", text(ADMIN_OFF))?,
         }
         writeln!(f, "  ready_max_age: {}", Time(config.admin.ready_max_age))?;
+        writeln!(f, "spool:")?;
+        writeln!(f, "  max_bytes: {}", Size(config.spool.max_bytes))?;
+        writeln!(f, "  segment_bytes: {}", Size(config.spool.segment_bytes))?;
+        writeln!(f, "  on_full: {}", word(&config.spool.on_full))?;
+        writeln!(f, "  fsync: {}", word(&config.spool.fsync))?;
         writeln!(f, "shutdown:")?;
         writeln!(f, "  timeout: {}", Time(config.shutdown.timeout))?;
         writeln!(f, "log:")?;
@@ -53,7 +65,16 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     if let Some(stream) = &source.stream {
         writeln!(f, "    stream: {}", text(stream.text()))?;
     }
-    writeln!(f, "    paths:")?;
+    writeln!(f, "    type: {}", word(&source.kind))?;
+    if source.kind == SourceKind::Fifo {
+        writeln!(f, "    mode: \"{:04o}\"", source.fifo_mode)?;
+    }
+    if source.kind == SourceKind::Forward {
+        write_forward(f, &source.forward)?;
+    }
+    if !source.paths.is_empty() {
+        writeln!(f, "    paths:")?;
+    }
     for path in &source.paths {
         writeln!(f, "      - {}", text(path))?;
     }
@@ -82,9 +103,29 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      offset: {}", source.add.offset)?;
     writeln!(f, "      stream: {}", source.add.stream)?;
     writeln!(f, "      time: {}", source.add.time)?;
+    writeln!(f, "      tag: {}", source.add.tag)?;
     writeln!(f, "      kubernetes: {}", source.add.kubernetes)?;
+    writeln!(f, "      metadata: {}", json(&source.add.metadata))?;
     // JSON is YAML, so that values of any kind need no writer of their own.
     writeln!(f, "      fields: {}", json(&source.add.fields))
+}
+
+fn write_forward(f: &mut fmt::Formatter<'_>, forward: &ForwardSettings) -> fmt::Result {
+    writeln!(f, "    forward:")?;
+    writeln!(f, "      listen: {}", json(&forward.listen))?;
+    if let Some(unix) = &forward.unix {
+        writeln!(f, "      unix: {}", text(&unix.to_string_lossy()))?;
+    }
+    if forward.shared_key.is_some() {
+        writeln!(f, "      shared_key: \"***\"")?;
+    }
+    if let Some((certificate, key)) = &forward.tls {
+        writeln!(f, "      tls_certificate: {}", text(&certificate.to_string_lossy()))?;
+        writeln!(f, "      tls_key: {}", text(&key.to_string_lossy()))?;
+    }
+    writeln!(f, "      max_message_bytes: {}", shown_size(forward.max_message_bytes))?;
+    writeln!(f, "      max_connections: {}", forward.max_connections)?;
+    writeln!(f, "      idle_timeout: {}", Time(forward.idle_timeout))
 }
 
 fn write_multiline(f: &mut fmt::Formatter<'_>, multiline: Option<&MultilineConfig>) -> fmt::Result {

@@ -15,6 +15,10 @@ pub const CONFIG_VARIABLE: &str = "KINETAIL_CONFIG";
 /// What the names of all variables begin with.
 pub const VARIABLE_PREFIX: &str = "KINETAIL_";
 
+/// What names files without a document.
+const PATHS_VARIABLE: &str = "KINETAIL_PATHS";
+const PATHS_FLAG: &str = "paths";
+
 /// The platform's own variable for the region, which counts where nothing else says one.
 const AWS_REGION: &str = "AWS_REGION";
 
@@ -27,6 +31,67 @@ pub struct Layers {
     pub environment: BTreeMap<String, String>,
     /// The flags that were given, by their names without dashes.
     pub flags: BTreeMap<String, String>,
+}
+
+/// Settings below all others: they count where nothing else says anything. Sources are taken together: any of the document's own win over all of these.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Base {
+    /// The file that they are read off, for messages.
+    pub file: String,
+    /// The line in it that `kinesis` is from.
+    pub line: usize,
+    /// The settings of `kinesis`, as an object.
+    pub kinesis: serde_json::Value,
+    /// The sources.
+    pub sources: Vec<BaseSource>,
+}
+
+/// A source of such settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BaseSource {
+    /// The line that it is from.
+    pub line: usize,
+    /// Its settings, as an object.
+    pub settings: serde_json::Value,
+}
+
+impl Base {
+    fn node(&self) -> Node {
+        let place = |line| Place::Line { document: self.file.as_str().into(), line };
+        let sources = self.sources.iter().map(|source| Node::from_json(&place(source.line), &source.settings));
+        let mut root = Node::empty_map(&Place::Unset);
+        for (name, node) in [
+            ("kinesis", Node::from_json(&place(self.line), &self.kinesis)),
+            ("sources", Node::list(&Place::Unset, sources)),
+        ] {
+            if let Some(field) = root.get_or_insert(name, &place(self.line)) {
+                *field = node;
+            }
+        }
+        root
+    }
+}
+
+impl Layers {
+    /// Whether anything says what is read: the document, or a variable or flag of paths. What is wrong is told when all of it is loaded.
+    pub fn has_sources(&self) -> bool {
+        let Some(root) = document(self, &mut Vec::new()) else { return true };
+        let in_document = root
+            .get("sources")
+            .is_some_and(|sources| !matches!(&sources.kind, Kind::Null) && sources.kind != Kind::List(Vec::new()));
+        in_document || given(self, PATHS_VARIABLE).is_some() || self.flags.contains_key(PATHS_FLAG)
+    }
+
+    /// What a setting is as text, such as `kinesis.stream`, wherever it is set; none if it is not.
+    pub fn text(&self, path: &str) -> Option<String> {
+        let root = merge(None, self, &super::settings(), &mut Vec::new())?;
+        let node = path.split('.').try_fold(&root, |node, name| node.get(name))?;
+        match &node.kind {
+            Kind::Null | Kind::Bad => None,
+            Kind::Text(text) => Some(text.clone()),
+            _ => Some(node.to_string()),
+        }
+    }
 }
 
 /// A YAML document and its name in messages.
@@ -69,9 +134,17 @@ fn is_too_large(bytes: usize) -> bool {
 }
 
 /// The tree that the layers make together, if there is any sense in looking at it.
-pub(super) fn merge(layers: &Layers, settings: &[Setting], problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn merge(
+    base: Option<&Base>,
+    layers: &Layers,
+    settings: &[Setting],
+    problems: &mut Vec<Problem>,
+) -> Option<Node> {
     unknown_variables(layers, settings, problems);
     let mut root = document(layers, problems)?;
+    if let Some(base) = base {
+        root.fill(&base.node());
+    }
     for setting in settings {
         let variable = setting.variable.as_deref().and_then(|name| Some((name, given(layers, name)?)));
         if let Some((name, value)) = variable {
@@ -138,11 +211,11 @@ fn value_of(setting: &Setting, place: &Place, value: &str, problems: &mut Vec<Pr
     match setting.path.as_str() {
         "log.level" => Some(Node::text(place, first.trim())),
         "log.format" => second.map(|format| Node::text(place, format.trim())),
-        "sources[].paths" => {
-            let globs = value.split(',').map(str::trim).filter(|glob| !glob.is_empty());
-            let list = Node::list(place, globs.map(|glob| Node::text(place, glob)));
+        "sources[].paths" | "sources[].add.metadata" => {
+            let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let list = Node::list(place, items.map(|item| Node::text(place, item)));
             if list.kind == Kind::List(Vec::new()) {
-                let message = "names no path; allowed: globs of absolute paths, separated by commas".to_owned();
+                let message = format!("names nothing; allowed: {}, separated by commas", setting.allowed);
                 problems.push(Problem { place: place.clone(), field: String::new(), message });
                 return Some(Node { place: place.clone(), kind: Kind::Bad });
             }
@@ -169,7 +242,8 @@ fn lay_source(root: &mut Node, field: &str, place: &Place, value: &Node, problem
         return;
     }
     for item in items {
-        if let Some(target) = item.get_or_insert(field, place) {
+        let inner = field.split('.').try_fold(item, |item, name| item.get_or_insert(name, place));
+        if let Some(target) = inner {
             *target = value.clone();
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, StartAt};
+use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -66,6 +66,35 @@ pub(super) const LINE_FORMAT: LineFormat = LineFormat::Plain;
 
 /// How long a deleted file is held. The default outlasts an outage of the stream that somebody is called for.
 pub(super) const DELETED_MAX_WAIT: Range<Time> = Range { min: secs(0), default: secs(3600), max: secs(30 * 24 * 3600) };
+
+/// Everyone who can reach a FIFO may write to it; only its owner and group may read.
+pub(super) const FIFO_MODE: &str = "0622";
+
+/// Where a Forward server listens: on the port of Forward, and for this machine or pod alone, since it asks nobody who they are.
+pub(super) const FORWARD_LISTEN: &str = "127.0.0.1:24224";
+
+/// Bytes of a message. Fluent Bit's have 2 MiB, Fluentd's 8 MiB.
+pub(super) const FORWARD_MESSAGE_BYTES: Range<Size> =
+    Range { min: Size(64 * 1024), default: Size(16 * MIB), max: Size(256 * MIB) };
+
+/// Connections. Docker has one for each container.
+pub(super) const FORWARD_CONNECTIONS: Range<u64> = Range { min: 1, default: 1024, max: 65_536 };
+
+/// How long a connection may say nothing: without end.
+pub(super) const FORWARD_IDLE_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(0), max: secs(24 * 3600) };
+
+/// Bytes of a spool. The default holds some minutes of a busy service, and fits into the ephemeral storage of the smallest task.
+pub(super) const SPOOL_MAX_BYTES: Range<Size> = Range { min: Size(MIB), default: Size(256 * MIB), max: Size(TIB) };
+
+/// Bytes of a segment. What is delivered is removed by segments, so that many of them have to fit into a spool.
+pub(super) const SPOOL_SEGMENT_BYTES: Range<Size> =
+    Range { min: Size(64 * 1024), default: Size(8 * MIB), max: Size(1024 * MIB) };
+
+/// What happens to new lines when a spool is full: their writer waits, and nothing is lost.
+pub(super) const SPOOL_ON_FULL: OnFull = OnFull::Block;
+
+/// When the disk is waited for: a crash of the agent loses nothing in any case, one of the machine a second.
+pub(super) const SPOOL_FSYNC: Fsync = Fsync::Interval;
 
 /// How long a file that is gone is remembered. The default outlasts a long weekend in which a volume is away.
 pub(super) const EXPIRE_AFTER: Range<Time> =
@@ -132,6 +161,12 @@ pub(super) const FORMAT: Format = Format::Kpl;
 
 /// How records are spread: evenly.
 pub(super) const PARTITION_KEY: &str = "random";
+
+/// Whether what `FireLens` generated is done: where nothing else is configured.
+pub(super) const FIRELENS_AUTO: &str = "auto";
+
+/// What switches that off.
+pub(super) const FIRELENS_OFF: &str = "off";
 
 /// The level of the agent's own log: what an operator acts on, and how it started and stopped.
 pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;

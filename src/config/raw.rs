@@ -11,7 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits;
-use super::{Compression, Format, LineFormat, LogFormat, LogLevel, LongLines, OnParseError, Parse, StartAt};
+use super::{
+    Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, SourceKind,
+    StartAt,
+};
 
 /// The settings of kinetail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,6 +34,12 @@ pub(super) struct RawConfig {
         "x-allowed" = limits::MEMORY_LIMIT.allowed()
     ))]
     pub(super) memory_limit: Option<Amount>,
+    /// Whether a router's container of ECS's `FireLens` without sources of its own does what was generated there for Fluent Bit: `auto`, `off`, or
+    /// the file to read, wherever it runs.
+    #[schemars(extend(
+        "default" = limits::FIRELENS_AUTO, "x-env" = "KINETAIL_FIRELENS", "x-allowed" = "an absolute path, or the words auto and off"
+    ))]
+    pub(super) firelens: Option<String>,
     /// What is read: groups of files that are treated alike.
     #[schemars(extend("x-allowed" = "a list of sources"))]
     pub(super) sources: Option<Vec<RawSource>>,
@@ -40,6 +49,8 @@ pub(super) struct RawConfig {
     pub(super) checkpoint: Option<RawCheckpoint>,
     /// The server of metrics and health.
     pub(super) admin: Option<RawAdmin>,
+    /// The files that keep what cannot be read twice: of each source that is no file.
+    pub(super) spool: Option<RawSpool>,
     /// How a stop is carried out.
     pub(super) shutdown: Option<RawShutdown>,
     /// The agent's own log, on stderr.
@@ -55,11 +66,17 @@ pub(super) struct RawSource {
         "default" = limits::SOURCE_NAME, "x-allowed" = "1 to 128 letters, digits, \"_\", \".\" and \"-\""
     ))]
     pub(super) name: Option<String>,
+    /// What it is: `file` (and so without it), `stdin`, a `fifo` in a shared volume, the command of `kinetail exec`, or `forward`, a server for
+    /// `FireLens`, docker's `fluentd` log driver and the fluent-logger libraries.
+    #[schemars(extend("default" = SourceKind::File))]
+    #[serde(rename = "type")]
+    pub(super) kind: Option<SourceKind>,
     /// The stream that its events go to: a name, or a template over their fields, such as `logs-{team}`. What names no stream, or one
     /// beyond `kinesis.max_streams`, goes to `kinesis.stream` and is counted; that is the default too.
     #[schemars(extend("x-allowed" = "a stream's name, or a template of one, such as logs-{team}"))]
     pub(super) stream: Option<String>,
-    /// The files, as globs of absolute paths; as a variable or flag separated by commas, and for the only source. Required.
+    /// The files, as globs of absolute paths; as a variable or flag separated by commas, and for the only source. Of a `fifo` its path; `-` is
+    /// stdin. Required for both.
     /// (Fluent Bit: `Path`; Vector: `include`.)
     #[schemars(extend(
         "x-env" = "KINETAIL_PATHS", "x-flag" = "paths", "x-allowed" = "globs of absolute paths, such as /var/log/app/*.log"
@@ -83,6 +100,11 @@ pub(super) struct RawSource {
     /// Bit: `Skip_Long_Lines`.)
     #[schemars(extend("default" = limits::LONG_LINES))]
     pub(super) long_lines: Option<LongLines>,
+    /// The permissions of a FIFO that has to be made, in octal and in quotes. (`mkfifo --mode`.)
+    #[schemars(extend("default" = limits::FIFO_MODE, "x-allowed" = "permissions in octal, such as \"0622\""))]
+    pub(super) mode: Option<String>,
+    /// Where a source of type `forward` listens.
+    pub(super) forward: Option<RawForward>,
     /// Who wrote the files: `plain` the service, `cri` a container runtime such as containerd, `docker` Docker's json-file driver;
     /// `auto` looks at the first line of each file. (Fluent Bit: `multiline.parser`; Vector: `kubernetes_logs`.)
     #[schemars(extend("default" = limits::LINE_FORMAT))]
@@ -121,6 +143,44 @@ pub(super) struct RawSource {
     pub(super) deleted: Option<RawDeleted>,
     /// What is added to each event; an event's own field of the same name is replaced.
     pub(super) add: Option<RawAdd>,
+}
+
+/// A server of the Fluent Forward protocol. Each event is one JSON object: the record, with `tag` and `time` where it has none, unless `add` says
+/// otherwise. With `parse: json`, the members of a `log` that is an object itself take its place.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawForward {
+    /// Addresses of TCP; heartbeats over UDP are answered there too. (Fluent Bit: `Listen` and `Port`.)
+    #[schemars(extend("default" = [limits::FORWARD_LISTEN], "x-allowed" = "a list of IP addresses and ports, such as 127.0.0.1:24224"))]
+    pub(super) listen: Option<Vec<String>>,
+    /// A Unix socket that is made there. (Fluent Bit: `Unix_Path`.)
+    #[schemars(extend("x-allowed" = "an absolute path"))]
+    pub(super) unix: Option<String>,
+    /// A key that clients on TCP have to know. (Fluent Bit: `Shared_Key`.)
+    pub(super) shared_key: Option<String>,
+    /// The certificate of TLS on TCP, in PEM; needs `tls_key`. (Fluent Bit: `tls.crt_file`.)
+    #[schemars(extend("x-allowed" = "an absolute path"))]
+    pub(super) tls_certificate: Option<String>,
+    /// Its private key, in PEM. (Fluent Bit: `tls.key_file`.)
+    #[schemars(extend("x-allowed" = "an absolute path"))]
+    pub(super) tls_key: Option<String>,
+    /// The most that a message may have, packed and unpacked; a larger one closes its connection. A size. (Fluent Bit: `Buffer_Max_Size`.)
+    #[schemars(extend(
+        "default" = limits::FORWARD_MESSAGE_BYTES.default.to_string(), "x-allowed" = limits::FORWARD_MESSAGE_BYTES.allowed()
+    ))]
+    pub(super) max_message_bytes: Option<Amount>,
+    /// The most connections at once; more are closed. A whole number.
+    #[schemars(
+        with = "Option<u64>",
+        extend("default" = limits::FORWARD_CONNECTIONS.default, "x-allowed" = limits::FORWARD_CONNECTIONS.allowed())
+    )]
+    pub(super) max_connections: Option<Amount>,
+    /// How long a connection may say nothing before it is closed, which can lose what a client without acknowledgements sends next; `0s` is without
+    /// end. A time.
+    #[schemars(extend(
+        "default" = limits::FORWARD_IDLE_TIMEOUT.default.to_string(), "x-allowed" = limits::FORWARD_IDLE_TIMEOUT.allowed()
+    ))]
+    pub(super) idle_timeout: Option<Amount>,
 }
 
 /// What happens to files that are deleted before all of them was read.
@@ -191,9 +251,20 @@ pub(super) struct RawAdd {
     /// Whether `stream`, `stdout` or `stderr`, is added to a container's lines; their own field of the name wins.
     #[schemars(extend("default" = true))]
     pub(super) stream: Option<bool>,
-    /// Whether `time`, when the runtime got the line, is added to a container's lines; their own field of the name wins.
+    /// Whether `time`, when the runtime got the line, is added to a container's lines and to events of type `forward`; their own field of the
+    /// name wins.
     #[schemars(extend("default" = true))]
     pub(super) time: Option<bool>,
+    /// Whether `tag`, what its sender calls it, is added to events of type `forward`; their own field of the name wins. (Fluent Bit: `tag_key`.)
+    #[schemars(extend("default" = true))]
+    pub(super) tag: Option<bool>,
+    /// What is known of the place, as objects such as `{"ecs": {"cluster": ...}}` as soon as it is known: names of fields, or their beginnings
+    /// with a star; as a variable separated by commas, in every source. An event's own field of the object's name wins. (Fluent Bit: `ecs` and
+    /// `kubernetes` filters.)
+    #[schemars(extend(
+        "x-env" = "KINETAIL_METADATA", "x-allowed" = "a list of names, such as ecs.*, kubernetes.pod_name, kubernetes.labels.app and host.name"
+    ))]
+    pub(super) metadata: Option<Vec<String>>,
     /// Whether `kubernetes`, the pod and container that kubelet's paths name, is added to a container's lines; their own field
     /// of the name wins. (Fluent Bit: the `kubernetes` filter.)
     #[schemars(extend("default" = true))]
@@ -367,6 +438,31 @@ pub(super) struct RawCheckpoint {
         "default" = limits::EXPIRE_AFTER.default.to_string(), "x-allowed" = limits::EXPIRE_AFTER.allowed()
     ))]
     pub(super) expire_after: Option<Amount>,
+}
+
+/// The files that keep what cannot be read twice until it is delivered: in `state_dir`, for each source that is no file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSpool {
+    /// How much a source may have there. A size. (Fluent Bit: `storage.total_limit_size`; Vector: `buffer.max_size`.)
+    #[schemars(extend(
+        "default" = limits::SPOOL_MAX_BYTES.default.to_string(), "x-env" = "KINETAIL_SPOOL_MAX_BYTES",
+        "x-allowed" = limits::SPOOL_MAX_BYTES.allowed()
+    ))]
+    pub(super) max_bytes: Option<Amount>,
+    /// How large each of the files becomes; one goes when all of it is delivered. A size, half of `max_bytes` at most.
+    #[schemars(extend(
+        "default" = limits::SPOOL_SEGMENT_BYTES.default.to_string(), "x-allowed" = limits::SPOOL_SEGMENT_BYTES.allowed()
+    ))]
+    pub(super) segment_bytes: Option<Amount>,
+    /// What happens to new lines when it is full, or the disk is: `block` makes their writer wait, `drop_oldest` drops what has waited longest,
+    /// `drop_newest` drops them; what is dropped is counted. (Vector: `when_full`.)
+    #[schemars(extend("default" = limits::SPOOL_ON_FULL, "x-env" = "KINETAIL_SPOOL_ON_FULL"))]
+    pub(super) on_full: Option<OnFull>,
+    /// When the disk is waited for: `never`, every second (`interval`), or before anything counts as kept (`always`). A crash of the agent loses
+    /// nothing in any case; this is for crashes of the machine. (Fluent Bit: `storage.sync`.)
+    #[schemars(extend("default" = limits::SPOOL_FSYNC))]
+    pub(super) fsync: Option<Fsync>,
 }
 
 /// How a stop is carried out.

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use super::limits::{self, Quantity, Range, Size};
 use super::mask::quoted;
 use super::problem::{Place, Problem, did_you_mean, listed};
-use super::raw::{Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawLog, RawShutdown, RawSource};
+use super::raw::{
+    Amount, RawAdd, RawAdmin, RawCheckpoint, RawConfig, RawForward, RawLog, RawShutdown, RawSource, RawSpool,
+};
 use super::walk::Walked;
 use super::{
-    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, LogConfig, ShutdownConfig, SourceConfig,
+    AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, FireLens, ForwardSettings, LogConfig,
+    OnParseError, ShutdownConfig, SourceConfig, SourceKind, SpoolConfig,
 };
+use crate::enrich::Chosen;
+use crate::parse::TOPS;
 
 /// The configuration; it is only good if no problem was added.
 pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: &mut Vec<Problem>) -> Config {
@@ -19,9 +24,11 @@ pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: 
     let config = Config {
         state_dir: resolver.directory("state_dir", raw.state_dir.as_deref().unwrap_or(limits::STATE_DIR)),
         memory_limit: resolver.size("memory_limit", raw.memory_limit, &limits::MEMORY_LIMIT),
+        firelens: resolver.firelens(raw.firelens.as_deref()),
         sources: resolver.sources(raw.sources.unwrap_or_default()),
         kinesis: resolver.kinesis(raw.kinesis.unwrap_or_default()),
         checkpoint: resolver.checkpoint(raw.checkpoint.unwrap_or_default()),
+        spool: resolver.spool(raw.spool.unwrap_or_default()),
         admin: resolver.admin(raw.admin.unwrap_or_default()),
         shutdown: resolver.shutdown(raw.shutdown.unwrap_or_default()),
         log: log(&raw.log.unwrap_or_default()),
@@ -125,8 +132,26 @@ impl Resolver<'_> {
         PathBuf::from(value)
     }
 
+    fn firelens(&mut self, text: Option<&str>) -> FireLens {
+        match text.unwrap_or(limits::FIRELENS_AUTO) {
+            limits::FIRELENS_AUTO => FireLens::Auto,
+            limits::FIRELENS_OFF => FireLens::Off,
+            path if Path::new(path).is_absolute() => FireLens::File(PathBuf::from(path)),
+            other => {
+                let words = [limits::FIRELENS_AUTO, limits::FIRELENS_OFF];
+                let (list, hint) = (listed(words), did_you_mean(other, words));
+                let message = format!("{} is not one of {list}, and no absolute path{hint}", quoted(other));
+                self.report("firelens", message);
+                FireLens::Off
+            }
+        }
+    }
+
     fn sources(&mut self, mut raw: Vec<RawSource>) -> Vec<SourceConfig> {
         if raw.is_empty() && self.demand == Demand::Partial {
+            raw.push(RawSource::default());
+        }
+        if self.demand == Demand::Exec && !raw.iter().any(is_for_a_command) {
             raw.push(RawSource::default());
         }
         if raw.is_empty() {
@@ -156,23 +181,70 @@ impl Resolver<'_> {
             }
             taken.entry(name).or_insert(index);
         }
-        let mut free = (1..)
-            .map(
-                |n: usize| if n == 1 { limits::SOURCE_NAME.to_owned() } else { format!("{}-{n}", limits::SOURCE_NAME) },
-            )
-            .filter(|name| !taken.contains_key(name.as_str()));
-        raw.iter().map(|source| source.name.clone().or_else(|| free.next()).unwrap_or_default()).collect()
+        let mut names: Vec<String> = Vec::new();
+        for source in raw {
+            let base = match self.kind_of(source) {
+                SourceKind::File => limits::SOURCE_NAME,
+                other => other.as_str(),
+            };
+            let is_free = |name: &String| !taken.contains_key(name.as_str()) && !names.contains(name);
+            // One of these is free: there are fewer sources than that.
+            let numbered = (2..=raw.len() + 1).map(|n| format!("{base}-{n}"));
+            let free = std::iter::once(base.to_owned()).chain(numbered).find(is_free);
+            names.push(source.name.clone().or(free).unwrap_or_default());
+        }
+        names
+    }
+
+    /// What a source is that does not say it.
+    fn kind_of(&self, raw: &RawSource) -> SourceKind {
+        let paths = raw.paths.as_deref().unwrap_or_default();
+        raw.kind.unwrap_or(match paths {
+            [path] if path == STDIN => SourceKind::Stdin,
+            [] if self.demand == Demand::Exec => SourceKind::Exec,
+            _ => SourceKind::File,
+        })
+    }
+
+    /// What a source reads, and where.
+    fn paths(&mut self, path: &str, kind: SourceKind, raw: Option<Vec<String>>) -> Vec<String> {
+        let mut paths = raw.unwrap_or_default();
+        let paths_path = format!("{path}.paths");
+        match kind {
+            SourceKind::Stdin if paths == [STDIN] => paths.clear(),
+            SourceKind::Stdin | SourceKind::Exec | SourceKind::Forward if !paths.is_empty() => {
+                let message = format!("does not go with type: {}, which has no files; remove it", kind.as_str());
+                self.report(&paths_path, message);
+            }
+            SourceKind::Fifo if paths.len() != 1 => self.missing(&paths_path, "a fifo has one path"),
+            SourceKind::File if paths.is_empty() => {
+                self.missing(
+                    &paths_path,
+                    "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths",
+                );
+            }
+            SourceKind::Stdin | SourceKind::Exec | SourceKind::Forward | SourceKind::Fifo | SourceKind::File => {}
+        }
+        if kind == SourceKind::Exec && self.demand == Demand::Complete {
+            let message = "is exec, and there is no command: start it with kinetail exec -- COMMAND".to_owned();
+            self.report(&format!("{path}.type"), message);
+        }
+        for (index, glob) in paths.iter().enumerate() {
+            self.glob(&format!("{paths_path}[{index}]"), glob);
+        }
+        paths
     }
 
     fn source(&mut self, path: &str, raw: RawSource, name: String) -> SourceConfig {
         let stream = self.source_stream(path, &raw);
-        let paths = raw.paths.unwrap_or_default();
-        let paths_path = format!("{path}.paths");
-        if paths.is_empty() {
-            self.missing(&paths_path, "name the files to read, as globs: here, with KINETAIL_PATHS or with --paths");
-        }
-        for (index, glob) in paths.iter().enumerate() {
-            self.glob(&format!("{paths_path}[{index}]"), glob);
+        let kind = self.kind_of(&raw);
+        let paths = self.paths(path, kind, raw.paths);
+        let fifo_mode = self.fifo_mode(&format!("{path}.mode"), kind, raw.mode);
+        let forward = self.forward(&format!("{path}.forward"), kind, raw.forward);
+        if kind == SourceKind::Forward && raw.on_parse_error.is_some_and(|policy| policy != OnParseError::Keep) {
+            let message =
+                "does not go with type: forward, whose records stay as they are where log is no JSON object; remove it";
+            self.report(&format!("{path}.on_parse_error"), message.to_owned());
         }
         let exclude = raw.exclude.unwrap_or_default();
         for (index, glob) in exclude.iter().enumerate() {
@@ -181,6 +253,9 @@ impl Resolver<'_> {
         let deleted = raw.deleted.unwrap_or_default();
         SourceConfig {
             name,
+            kind,
+            fifo_mode,
+            forward,
             stream,
             paths,
             exclude,
@@ -206,6 +281,19 @@ impl Resolver<'_> {
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
         }
+    }
+
+    fn fifo_mode(&mut self, path: &str, kind: SourceKind, raw: Option<String>) -> u32 {
+        if raw.is_some() && kind != SourceKind::Fifo {
+            self.report(path, format!("does not go with type: {}; remove it, or write type: fifo", kind.as_str()));
+        }
+        let text = raw.unwrap_or_else(|| limits::FIFO_MODE.to_owned());
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.unwrap_or_else(|| {
+            let (shown, such) = (quoted(&text), limits::FIFO_MODE);
+            self.report(path, format!("{shown} is no mode; allowed: permissions in octal, such as \"{such}\""));
+            0
+        })
     }
 
     /// A name without a directory needs none.
@@ -285,7 +373,9 @@ impl Resolver<'_> {
             offset: raw.offset.unwrap_or(false),
             stream: raw.stream.unwrap_or(true),
             time: raw.time.unwrap_or(true),
+            tag: raw.tag.unwrap_or(true),
             kubernetes: raw.kubernetes.unwrap_or(true),
+            metadata: raw.metadata.unwrap_or_default(),
         };
         for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
             if is_on && add.fields.contains_key(name) {
@@ -296,12 +386,111 @@ impl Resolver<'_> {
         if add.fields.contains_key("") {
             self.report(&format!("{path}.fields."), "a field has no name".to_owned());
         }
+        self.metadata(path, &add);
         add
+    }
+
+    /// Names that are known, and objects that nothing else has the name of.
+    fn metadata(&mut self, path: &str, add: &AddFields) {
+        for (index, name) in add.metadata.iter().enumerate() {
+            let item = format!("{path}.metadata[{index}]");
+            if let Err(error) = Chosen::parse(&[name])
+                && !self.is_bad(&item)
+            {
+                self.report(&item, error.to_string());
+            }
+        }
+        let Ok(chosen) = Chosen::parse(&add.metadata) else { return };
+        for top in TOPS.into_iter().filter(|top| chosen.wants(top)) {
+            let fixed = format!("{path}.fields.{top}");
+            if add.fields.contains_key(top) {
+                self.report(&fixed, format!("is added by {path}.metadata too; rename the field, or leave that out"));
+            } else if top == "host" && add.host {
+                let message =
+                    format!("is added by {path}.metadata too, as an object; switch this off, or leave that out");
+                self.report(&format!("{path}.host"), message);
+            }
+        }
     }
 
     fn checkpoint(&mut self, raw: RawCheckpoint) -> CheckpointConfig {
         let path = "checkpoint.expire_after";
         CheckpointConfig { expire_after: self.amount(path, raw.expire_after, &limits::EXPIRE_AFTER).0 }
+    }
+
+    fn forward(&mut self, path: &str, kind: SourceKind, raw: Option<RawForward>) -> ForwardSettings {
+        if kind != SourceKind::Forward {
+            if raw.is_some() {
+                let message = format!("does not go with type: {}; remove it, or write type: forward", kind.as_str());
+                self.report(path, message);
+            }
+            return ForwardSettings::default();
+        }
+        let raw = raw.unwrap_or_default();
+        // With a socket of its own it needs no port.
+        let default = if raw.unix.is_some() { Vec::new() } else { vec![limits::FORWARD_LISTEN.to_owned()] };
+        let mut listen = Vec::new();
+        for (index, address) in raw.listen.unwrap_or(default).iter().enumerate() {
+            if let Ok(address) = address.parse() {
+                listen.push(address);
+                continue;
+            }
+            let (shown, such) = (quoted(address), limits::FORWARD_LISTEN);
+            let message = format!("{shown} is not an address; allowed: an IP address and port, such as {such}");
+            self.report(&format!("{path}.listen[{index}]"), message);
+        }
+        let mut file = |name: &str, value: Option<String>| value.map(|v| self.directory(&format!("{path}.{name}"), &v));
+        let unix = file("unix", raw.unix);
+        let tls = match (file("tls_certificate", raw.tls_certificate), file("tls_key", raw.tls_key)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => self.half_of_tls(path, "tls_certificate", "tls_key"),
+            (None, Some(_)) => self.half_of_tls(path, "tls_key", "tls_certificate"),
+        };
+        let connections =
+            self.amount(&format!("{path}.max_connections"), raw.max_connections, &limits::FORWARD_CONNECTIONS);
+        ForwardSettings {
+            listen,
+            unix,
+            shared_key: raw.shared_key,
+            tls,
+            max_message_bytes: self.size(
+                &format!("{path}.max_message_bytes"),
+                raw.max_message_bytes,
+                &limits::FORWARD_MESSAGE_BYTES,
+            ),
+            max_connections: usize::try_from(connections).expect("the range ends at 65,536"),
+            idle_timeout: self
+                .amount(&format!("{path}.idle_timeout"), raw.idle_timeout, &limits::FORWARD_IDLE_TIMEOUT)
+                .0,
+        }
+    }
+
+    fn half_of_tls(&mut self, path: &str, given: &str, missing: &str) -> Option<(PathBuf, PathBuf)> {
+        self.report(&format!("{path}.{given}"), format!("needs {missing} beside it"));
+        None
+    }
+
+    fn spool(&mut self, raw: RawSpool) -> SpoolConfig {
+        let path = "spool.segment_bytes";
+        let max_bytes = self.amount("spool.max_bytes", raw.max_bytes, &limits::SPOOL_MAX_BYTES).0;
+        let is_given = raw.segment_bytes.is_some();
+        let mut segment_bytes = self.amount(path, raw.segment_bytes, &limits::SPOOL_SEGMENT_BYTES).0;
+        if segment_bytes > max_bytes / 2 && !self.is_bad(path) && !self.is_bad("spool.max_bytes") {
+            if is_given {
+                let (segment, most) = (Size(segment_bytes), Size(max_bytes));
+                let message =
+                    format!("{segment} is more than half of spool.max_bytes, {most}; lower it, or raise max_bytes");
+                self.report(path, message);
+            }
+            segment_bytes = max_bytes / 4;
+        }
+        SpoolConfig {
+            max_bytes,
+            segment_bytes,
+            on_full: raw.on_full.unwrap_or(limits::SPOOL_ON_FULL),
+            fsync: raw.fsync.unwrap_or(limits::SPOOL_FSYNC),
+        }
     }
 
     fn admin(&mut self, raw: RawAdmin) -> AdminConfig {
@@ -355,6 +544,14 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The path that stands for stdin.
+const STDIN: &str = "-";
+
+/// Whether a source says that it is a command's output, or says nothing of what it reads.
+fn is_for_a_command(source: &RawSource) -> bool {
+    source.kind == Some(SourceKind::Exec) || (source.kind.is_none() && source.paths.as_ref().is_none_or(Vec::is_empty))
 }
 
 /// A size of the checked configuration, for people.

@@ -84,6 +84,50 @@ impl Node {
         entries.get_mut(index).map(|entry| &mut entry.value)
     }
 
+    /// The value of a key, if this is a mapping that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        let Kind::Map(entries) = &self.kind else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// A value that stands at a place, with all of its parts.
+    pub(super) fn from_json(place: &Place, value: &Value) -> Self {
+        let kind = match value {
+            Value::Null => Kind::Null,
+            Value::Bool(value) => Kind::Bool(*value),
+            Value::Number(number) => Kind::Number(number.clone()),
+            Value::String(text) => Kind::Text(text.clone()),
+            Value::Array(items) => Kind::List(items.iter().map(|item| Self::from_json(place, item)).collect()),
+            Value::Object(fields) => Kind::Map(
+                fields
+                    .iter()
+                    .map(|(key, value)| Entry {
+                        key: key.clone(),
+                        place: place.clone(),
+                        value: Self::from_json(place, value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { place: place.clone(), kind }
+    }
+
+    /// Takes over what is not given here. A list with anything in it is given as a whole.
+    pub(super) fn fill(&mut self, below: &Self) {
+        match (&mut self.kind, &below.kind) {
+            (Kind::Map(_), Kind::Map(entries)) => {
+                for entry in entries {
+                    if let Some(value) = self.get_or_insert(&entry.key, &entry.place) {
+                        value.fill(&entry.value);
+                    }
+                }
+            }
+            (Kind::Null, _) => *self = below.clone(),
+            (Kind::List(items), Kind::List(_)) if items.is_empty() => *self = below.clone(),
+            _ => {}
+        }
+    }
+
     /// The same value without the places; none if a part of it was already reported.
     pub(super) fn to_json(&self) -> Option<Value> {
         Some(match &self.kind {

@@ -12,16 +12,18 @@ pub mod siblings;
 pub mod watch;
 pub mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch::Receiver;
+
 use self::discover::{Excludes, Glob};
-use crate::config::{self, LineFormat, Parse, SourceConfig, StartAt};
+use crate::config::{self, LineFormat, Parse, SourceConfig, SourceKind, StartAt};
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
-use crate::parse::Added;
+use crate::parse::{Added, Known};
 use crate::route::Router;
 
 /// A configured source, ready to open files.
@@ -48,7 +50,10 @@ pub struct Group {
     /// Where events go by their own words.
     pub router: Arc<Router>,
     add: config::AddFields,
+    known: Option<Receiver<Arc<Known>>>,
     host: String,
+    /// Where the segment lies that is written to, if it is read from a spool. That says nothing of its events.
+    pub spool: Option<PathBuf>,
 }
 
 impl Group {
@@ -62,7 +67,7 @@ impl Group {
             patterns: config.paths.iter().map(|glob| glob::Pattern::new(glob).expect(CHECKED)).collect(),
             start_at: config.start_at,
             line: Arc::new(LineConfig {
-                parse: config.parse,
+                parse: parser(config),
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
@@ -76,7 +81,9 @@ impl Group {
             deleted_max_wait: config.deleted_max_wait,
             router: Arc::default(),
             add: config.add.clone(),
+            known: None,
             host: host.to_owned(),
+            spool: None,
         }
     }
 
@@ -84,6 +91,23 @@ impl Group {
     #[must_use]
     pub fn with_router(self, router: Router) -> Self {
         Self { router: Arc::new(router), ..self }
+    }
+
+    /// The group with what is known of the place, as it becomes known.
+    #[must_use]
+    pub fn with_known(self, known: Option<Receiver<Arc<Known>>>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// What is known of the place, where events get that.
+    pub fn known(&self) -> Option<Receiver<Arc<Known>>> {
+        self.known.clone()
+    }
+
+    /// The group of a spool, whose current segment this is.
+    #[must_use]
+    pub fn with_spool(self, current: PathBuf) -> Self {
+        Self { spool: Some(current), ..self }
     }
 
     /// Whether a glob names this path.
@@ -116,12 +140,13 @@ impl Group {
         let kubernetes = is_on.then(|| kubelet::pod_of(Path::new(path), target().as_deref())).flatten();
         Added::new(fields, self.add.offset)
             .with_origin(self.add.stream, self.add.time, kubernetes.map(Into::into))
-            .as_objects(self.line.multiline.is_some())
+            .as_objects(self.line.multiline.is_some() || !self.add.metadata.is_empty())
     }
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
     pub fn partition_key(&self, path: &str) -> Arc<str> {
-        let key = format!("{}:{path}", self.host);
+        let place = if self.spool.is_some() { &*self.name } else { path };
+        let key = format!("{}:{place}", self.host);
         if key.len() <= crate::kinesis::aggregate::MAX_KEY_BYTES {
             return key.into();
         }
@@ -131,6 +156,18 @@ impl Group {
             crate::kinesis::hash::hash_key(&key)
         )
         .into()
+    }
+}
+
+/// What lines are read as. Those of a Forward server are objects already, in which `log` is what it was to become, so that they are looked at only
+/// where something is added.
+fn parser(config: &SourceConfig) -> Parse {
+    let add = &config.add;
+    let adds = add.host || add.path || add.offset || !add.fields.is_empty() || !add.metadata.is_empty();
+    match (config.kind, adds) {
+        (SourceKind::Forward, true) => Parse::Json,
+        (SourceKind::Forward, false) => Parse::Raw,
+        _ => config.parse,
     }
 }
 

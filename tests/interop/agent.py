@@ -15,14 +15,15 @@ KEPT_ENV = ("PATH", "HOME", "LANG", "TMPDIR", "RUST_BACKTRACE", "FAKE_FAULT")
 class Agent:
     """One process. Its log is appended to `work/agent.log`."""
 
-    def __init__(self, command, work, settings):
+    def __init__(self, command, work, settings, args=("run",), stdin=subprocess.DEVNULL, stdout=None):
         self.work = work
         self.admin = f"127.0.0.1:{common.free_port()}"
         env = {k: os.environ[k] for k in KEPT_ENV if k in os.environ}
         env |= common.CREDENTIALS | {f"KINETAIL_{k}": v for k, v in settings.items()}
         env |= {"KINETAIL_ADMIN_LISTEN": self.admin, "KINETAIL_STATE_DIR": str(work / "state"), "KINETAIL_REGION": common.REGION}
         with open(work / "agent.log", "ab") as log:
-            self.proc = subprocess.Popen([*command, "run"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=work)
+            out = log if stdout is None else stdout
+            self.proc = subprocess.Popen([*command, *args], stdin=stdin, stdout=out, stderr=log, env=env, cwd=work)
         RUNNING.add(self)
 
     def get(self, path):

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Group;
@@ -21,7 +22,7 @@ use crate::checkpoint::{Entry, Slot, fingerprint};
 use crate::event::{LaneId, SourceId};
 use crate::line::{LineBuilder, Lines};
 use crate::offsets::OffsetTracker;
-use crate::parse::Added;
+use crate::parse::{Added, Known};
 
 /// Bytes of one read: from 64 KiB on larger ones are no faster.
 pub const READ_BYTES: usize = 128 * 1024;
@@ -139,6 +140,8 @@ pub struct Generation {
     /// What the last checkpoint knew of it.
     noted: Option<Entry>,
     line: LineBuilder,
+    /// What is known of the place, where events get that.
+    known: Option<watch::Receiver<Arc<Known>>>,
     /// There are whole lines among the carried bytes, which are to be taken before any more are read.
     capped: bool,
 }
@@ -191,6 +194,10 @@ impl Generation {
         if offset > 0 {
             line.detect(content.first());
         }
+        let mut known = group.known();
+        if let Some(known) = &mut known {
+            line.know(Arc::clone(&known.borrow_and_update()));
+        }
         Ok(Self {
             id,
             birth,
@@ -223,6 +230,7 @@ impl Generation {
             modified: (0, 0),
             noted: None,
             line,
+            known,
             capped: false,
         })
     }
@@ -234,12 +242,18 @@ impl Generation {
 
     /// Lets go of the descriptor. What the file was is known, so that nothing else is taken for it when it is opened again.
     pub fn close(&mut self) {
-        // The kernel knows its name by now, if it was renamed.
-        let name = self.file.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
-        self.place = name.and_then(|name| std::fs::read_link(name).ok());
+        self.place = self.name();
         self.file = None;
         self.modified = (0, 0);
         self.carry.shrink_to_fit();
+    }
+
+    /// Its name by now, which the kernel knows if it was renamed.
+    pub fn name(&self) -> Option<PathBuf> {
+        match &self.file {
+            Some(file) => std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok(),
+            None => self.place.clone(),
+        }
     }
 
     /// Closes it if it can be opened again.
@@ -369,8 +383,16 @@ impl Generation {
         self.state == State::Live && at_end && !self.has_partial_line() && now >= self.grew_at + QUIET_AFTER
     }
 
+    /// Has events from now on say what has become known since the last ones.
+    fn learn(&mut self) {
+        if let Some(known) = self.known.as_mut().filter(|known| known.has_changed().unwrap_or(false)) {
+            self.line.know(Arc::clone(&known.borrow_and_update()));
+        }
+    }
+
     /// Reads once. Lines are left in `lines`, as ranges of `chunk`, which is made large enough and not emptied.
     pub fn read(&mut self, chunk: &mut Vec<u8>, max_event: usize, lines: &mut Lines, now: Instant) -> io::Result<Read> {
+        self.learn();
         let carried = self.carry.len();
         if self.capped {
             chunk.clear();

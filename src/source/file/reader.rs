@@ -6,6 +6,7 @@ mod find;
 mod keep;
 mod resume;
 mod rotate;
+mod spooled;
 mod take;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::event::{Batch, Span};
 use crate::kinesis::{Spare, Statuses};
 use crate::metrics::Metrics;
 use crate::route::Streams;
+use crate::spool::keeper;
 
 /// How often the globs are run, whatever the watches say ...
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -88,6 +90,8 @@ pub struct Channels {
     pub sender: watch::Receiver<Statuses>,
     /// The stream's record limit.
     pub record_limit: watch::Receiver<usize>,
+    /// Segments of spools that are full.
+    pub drops: mpsc::Receiver<keeper::Drop>,
 }
 
 /// After this time a file that is gone is forgotten; until then its volume may come back.
@@ -150,6 +154,8 @@ pub struct Reader {
     stopping: bool,
     /// The streams that events name.
     streams: Streams,
+    /// Told when a segment of a spool is gone.
+    released: watch::Sender<()>,
     /// Buffers of a read that brought no line.
     spare: Option<Spare>,
     rng: fastrand::Rng,
@@ -202,6 +208,7 @@ impl Reader {
             leaving: [Vec::new(), Vec::new()],
             behind_since: BTreeMap::new(),
             streams: Streams::default(),
+            released: watch::Sender::default(),
             stopping: false,
             spare: None,
             rng: fastrand::Rng::new(),
@@ -221,6 +228,12 @@ impl Reader {
         Self { streams, ..self }
     }
 
+    /// Tells this one whenever a segment of a spool is gone.
+    #[must_use]
+    pub fn with_released(self, released: watch::Sender<()>) -> Self {
+        Self { released, ..self }
+    }
+
     /// Reads until it is told to stop, then to the end of every file, then waits for the last spans to be settled.
     pub async fn run(mut self, mut ch: Channels) {
         while !*ch.stop.borrow() && !ch.batches.is_closed() {
@@ -233,6 +246,7 @@ impl Reader {
         while let Some(spans) = settled.recv().await {
             self.settle(spans);
         }
+        self.release_segments();
         let entries = self.snapshot(Instant::now());
         // The writer ends when this sender does, after it has written what it was given.
         if checkpoints.send(entries).await.is_err() {
@@ -325,6 +339,7 @@ impl Reader {
             },
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
+            Some(order) = ch.drops.recv() => self.drop_segment(order),
             () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));

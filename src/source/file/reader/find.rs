@@ -55,6 +55,7 @@ impl Reader {
         // Older files first: what was written first is sent first.
         new.sort_by_key(|(_, c)| c.metadata.modified().ok());
         let mut new: Vec<Candidate> = new.into_iter().map(|(_, candidate)| candidate).collect();
+        self.adopt_segments(now);
         if self.scanned {
             self.find_missed(&rotated, now);
             new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
@@ -113,17 +114,29 @@ impl Reader {
 
     fn open_candidate(&mut self, candidate: Candidate, now: Instant) {
         let Candidate { group, path, others, metadata } = candidate;
-        if let Err(error) = self.try_candidate(group, &path, &others, now) {
+        let looked_at = FileId::of(&metadata);
+        if let Err(error) = self.try_candidate((group, looked_at), &path, &others, now) {
             self.unreadable.insert(path.clone(), group);
             tracing::warn!(path = %path.display(), size = metadata.len(), %error, "a file cannot be read and is tried again every second; give this process's user read access to it");
         }
     }
 
-    fn try_candidate(&mut self, group: usize, path: &Path, others: &[PathBuf], now: Instant) -> std::io::Result<()> {
+    fn try_candidate(
+        &mut self,
+        (group, looked_at): (usize, FileId),
+        path: &Path,
+        others: &[PathBuf],
+        now: Instant,
+    ) -> std::io::Result<()> {
         let file = open(path)?;
         let metadata = file.metadata()?;
         let id = FileId::of(&metadata);
-        // It was replaced between the two looks: the next scan sees what is there then.
+        if id != looked_at {
+            // It was rotated between the two looks, and is read before what has come in its place: the next scan, at once, sees that.
+            self.hinted_scan = Some(now);
+            self.find_missed(&[path.to_owned()], now);
+            return Ok(());
+        }
         if !metadata.is_file() || self.files.by_file(id).is_some() || self.is_saved_anew(path, &file, now)? {
             return Ok(());
         }
@@ -150,7 +163,7 @@ impl Reader {
             offset,
             tag: self.rng.u64(..),
             state: State::Live,
-            unproven: !is_first,
+            unproven: !is_first && self.groups[group].spool.is_none(),
             birth: None,
         };
         self.add(adoption, file, now)?;

@@ -83,6 +83,10 @@ impl Reader {
         let (mut pasts, mut lost) = (Vec::new(), Vec::new());
         for entry in entries {
             let Some(group) = self.groups.iter().position(|g| g.names(Path::new(&entry.path))) else { continue };
+            // Its segments have been found, and have no copies.
+            if self.groups[group].spool.is_some() {
+                continue;
+            }
             match fate(entry, &named, places) {
                 Fate::Named => {}
                 Fate::Renamed(file) => {
@@ -190,6 +194,9 @@ impl Reader {
         let (id, path) = (FileId::of(&metadata), &candidate.path);
         if self.files.by_file(id).is_some() {
             return Ok(true);
+        }
+        if id != FileId::of(&candidate.metadata) {
+            return Ok(false);
         }
         if let Some(entry) = self.known.of(&file, &metadata)? {
             let entry = entry.clone();

@@ -312,9 +312,10 @@ impl Reader {
         generation.deleted_at.is_some_and(|at| now >= at + max_wait)
     }
 
-    fn forget(&mut self, id: SourceId) {
+    pub(super) fn forget(&mut self, id: SourceId) {
         let Some(mut generation) = self.files.remove(id) else { return };
         self.left.push(generation.tag);
+        self.release_segment(&mut generation);
         // It may come back under a name that a glob names, and is not to be sent again then.
         if !generation.replaced {
             self.known.insert(generation.entry(self.seen()));
