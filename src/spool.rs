@@ -4,6 +4,7 @@
 pub mod keeper;
 pub mod segments;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::metrics::Metrics;
 use crate::source::file::Group;
 use keeper::{Drop, Keeper};
 
+/// The directory of all spools.
+const SPOOLS: &str = "spool";
 /// Hand-overs that may wait for the disk. A feeder waits for its own; this bounds how many feeders of one spool do.
 const QUEUE: usize = 16;
 
@@ -83,7 +86,7 @@ pub struct Error {
 
 /// Where the spool of a source lies.
 fn directory(state_dir: &Path, source: &str) -> PathBuf {
-    state_dir.join("spool").join(source)
+    state_dir.join(SPOOLS).join(source)
 }
 
 /// The segment that is written to.
@@ -117,6 +120,16 @@ fn as_files(source: &SourceConfig, state_dir: &Path) -> SourceConfig {
     }
 }
 
+/// Spools that hold something and are no source's, and how much.
+fn left_behind(config: &Config) -> Vec<(PathBuf, u64)> {
+    let is_known = |name: &OsStr| config.sources.iter().any(|s| s.kind != SourceKind::File && *name == *s.name);
+    // Where there is no spool yet, there is nothing to list.
+    let dirs = std::fs::read_dir(config.state_dir.join(SPOOLS)).into_iter().flatten().flatten();
+    let unknown =
+        dirs.filter(|dir| !is_known(&dir.file_name())).map(|dir| (dir.path(), segments::bytes_in(&dir.path())));
+    unknown.filter(|(_, bytes)| *bytes > 0).collect()
+}
+
 /// A spool that is open, before its keeper runs.
 #[derive(Debug)]
 pub struct Spool {
@@ -131,6 +144,9 @@ impl Spool {
     /// Opens the spools of all sources that have one.
     pub fn open_all(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Self>, Error> {
         let spooled = config.sources.iter().filter(|source| source.kind != SourceKind::File);
+        for (dir, bytes) in left_behind(config) {
+            tracing::warn!(dir = %dir.display(), bytes, "a spool holds events of a source that is not configured any more: they are sent when a source has the spool's name again; remove the directory if nobody needs them");
+        }
         spooled.map(|source| Self::open(source, config, Arc::clone(metrics))).collect()
     }
 

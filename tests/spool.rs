@@ -242,3 +242,21 @@ async fn a_full_spool_drops_what_is_oldest() {
 async fn a_full_spool_drops_what_is_newest() {
     ledger("drop_newest").await;
 }
+
+#[tokio::test]
+async fn what_a_former_source_has_left_is_told_of() {
+    let stand = Stand::start(1).await;
+    let mut setup = Setup::spooled(&stand.endpoint(), &plain("stdin"), &json!({}));
+    let left = setup.dir.path().join("state/spool/former");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("current.log.000000000003"), "left\n").unwrap();
+    setup.set("KINETAIL_PATHS", "-");
+    let mut command = setup.command();
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let warning =
+        said.lines().find(|line| line.contains("not configured any more")).unwrap_or_else(|| panic!("{said}"));
+    assert!(warning.contains("\"bytes\":5") && warning.contains("spool/former"), "{warning}");
+    assert!(left.join("current.log.000000000003").exists());
+}

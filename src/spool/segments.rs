@@ -4,7 +4,7 @@
 //! partition key and one order hold for all of them.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -137,6 +137,12 @@ impl Segments {
 /// The number of a finished segment, by its name.
 pub fn number(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix(CURRENT)?.strip_prefix('.')?.parse().ok()
+}
+
+/// Bytes of all segments in a directory, as far as they can be looked at.
+pub fn bytes_in(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).filter(Metadata::is_file).map(|metadata| metadata.len()).sum()
 }
 
 /// Removes a segment, which may be gone already.
