@@ -7,7 +7,6 @@ nginx is one of them where it is installed; without it a server of Python's take
 """
 
 import argparse
-import http.server
 import json
 import os
 import re
@@ -244,6 +243,10 @@ def main():
     opt.binary = opt.binary.resolve()
     if opt.work:
         opt.work.mkdir(parents=True, exist_ok=True)
+    # Whoever runs this in the background of a script, or by nohup, has it ignore these, and all that it starts.
+    for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(ignored) == signal.SIG_IGN:
+            signal.signal(ignored, signal.SIG_DFL)
     report = common.Report()
     cases = [("commands that exit at once", fast), ("a server is told to end", server), ("what a command leaves behind", fork),
              ("a command closes stdout", closes), ("a burst", burst)]
