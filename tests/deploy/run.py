@@ -68,11 +68,14 @@ def find(work):
 
 
 def checks():
+    import ecs
     import kubernetes
 
     return {
         "kubernetes": kubernetes.manifests,
         "kustomize": kubernetes.kustomize,
+        "ecs": ecs.task_definitions,
+        "iam": ecs.policies,
     }
 
 
