@@ -70,12 +70,16 @@ def find(work):
 def checks():
     import ecs
     import kubernetes
+    import monitoring
 
     return {
         "kubernetes": kubernetes.manifests,
         "kustomize": kubernetes.kustomize,
         "ecs": ecs.task_definitions,
         "iam": ecs.policies,
+        "alerts": monitoring.alerts,
+        "dashboard": monitoring.dashboard,
+        "compose": monitoring.compose,
     }
 
 
