@@ -71,6 +71,7 @@ def checks():
     import ecs
     import kubernetes
     import monitoring
+    import terraform
 
     return {
         "kubernetes": kubernetes.manifests,
@@ -80,6 +81,8 @@ def checks():
         "alerts": monitoring.alerts,
         "dashboard": monitoring.dashboard,
         "compose": monitoring.compose,
+        "terraform": terraform.tested,
+        "terraform-apply": terraform.applied,
     }
 
 
