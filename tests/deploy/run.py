@@ -68,6 +68,7 @@ def find(work):
 
 
 def checks():
+    import consumers
     import ecs
     import kubernetes
     import monitoring
@@ -81,6 +82,7 @@ def checks():
         "alerts": monitoring.alerts,
         "dashboard": monitoring.dashboard,
         "compose": monitoring.compose,
+        "consumers": consumers.check,
         "terraform": terraform.tested,
         "terraform-apply": terraform.applied,
     }
