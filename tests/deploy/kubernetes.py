@@ -1,10 +1,13 @@
 """The manifests and the kustomize component: against the schemas of Kubernetes, against each other, and their settings against kinetail."""
 
 import re
+import shutil
+import subprocess
+import sys
 
 import yaml
 
-from common import DEPLOY, Failed, check_config, golden, run
+from common import DEPLOY, REGION, Failed, Skipped, check_config, clean_environment, golden, run
 
 # The oldest and the newest version whose schemas the checker has, of those that a manifest is for.
 VERSIONS = ("1.29.0", "1.33.0", "1.37.0")
@@ -119,3 +122,43 @@ def check_restricted(name, context, volumes):
         raise Failed(f"{name} is not restricted: {wrong or 'it is root'}")
     if any("hostPath" in v for v in volumes.values()):
         raise Failed(f"{name} has a volume of the node")
+
+
+# What the pod of the Job does, in a process and network namespace of its own: the agent and the work, which tells it to end.
+POD = """
+set -eu
+ip link set lo up
+ln -s "$BINARY" "$WORK/kinetail"; ln -s "$BINARY" "$WORK/stream"
+mkdir "$WORK/log"
+"$WORK/stream" local --listen 127.0.0.1:4567 --stream service-logs:1 >"$WORK/local.log" 2>&1 & stream=$!
+"$WORK/kinetail" run >"$WORK/agent.log" 2>&1 & agent=$!
+status=0; sh -c "$SCRIPT" || status=$?
+wait "$agent"
+"$PYTHON" "$CONSUMER" --stream service-logs --region "$KINETAIL_REGION" --endpoint http://127.0.0.1:4567 --from-start --until-caught-up
+kill "$stream"
+exit "$status"
+"""
+
+
+def plain_job(tools):
+    """The script of job-plain-sidecar.yaml with the real agent: all lines are sent, the agent ends, and the work's exit code is the Job's."""
+    for program in ("unshare", "ip", "wget", "pidof"):
+        if not shutil.which(program):
+            raise Skipped(f"no {program}")
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--net", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
+        raise Skipped("namespaces may not be made here")
+    job = next(d for d in yaml.safe_load_all((DEPLOY / "kubernetes/job-plain-sidecar.yaml").read_text()) if d["kind"] == "Job")
+    script = next(c for c in job["spec"]["template"]["spec"]["containers"] if c["name"] == "nightly")["args"][0]
+    for fails in (False, True):
+        work = tools.folder("plain-job")
+        text = script.replace("/var/log/app", str(work / "log")).replace("; done\n)", "; done; exit 7\n)") if fails else script.replace("/var/log/app", str(work / "log"))
+        if fails and "exit 7" not in text:
+            raise Failed("job-plain-sidecar.yaml: its work is not where this check looks for it")
+        env = clean_environment(
+            BINARY=tools.binary, WORK=work, SCRIPT=text, PYTHON=sys.executable, CONSUMER=DEPLOY / "consumers/consumer.py", KINETAIL_STREAM="service-logs",
+            KINETAIL_REGION=REGION, KINETAIL_PATHS=work / "log/*.log", KINETAIL_ENDPOINT="http://127.0.0.1:4567", KINETAIL_STATE_DIR=work / "state",
+        )
+        said = run([*unshare, "bash", "-c", POD], "the Job", accept=(7 if fails else 0,), env=env, timeout=120)
+        if said.splitlines() != ["step 1", "step 2", "step 3"]:
+            raise Failed(f"the Job's lines are {said!r}: {(work / 'agent.log').read_text()[-2000:]}")

@@ -9,6 +9,7 @@ import urllib.request
 
 import yaml
 
+import documents
 from common import DEPLOY, REGION, ROOT, Failed, Process, check_config, clean_environment, free_port, run, wait_for
 
 ALERTS = DEPLOY / "prometheus/alerts.yaml"
@@ -49,7 +50,7 @@ def alerts(tools):
     run([promtool, "test", "rules", DEPLOY / "prometheus/alerts.test.yaml"], "the alerts' tests")
     rules = [r for g in yaml.safe_load(ALERTS.read_text())["groups"] for r in g["rules"]]
     table, tested = metrics_table(), (DEPLOY / "prometheus/alerts.test.yaml").read_text()
-    anchors = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", (DEPLOY / "runbook.md").read_text(), re.MULTILINE)}
+    anchors = documents.anchors(DEPLOY / "runbook.md")
     for rule in rules:
         check_names(rule["alert"], rule["expr"], table)
         file, anchor = rule["annotations"]["runbook_url"].split("#")

@@ -69,14 +69,17 @@ def find(work):
 
 def checks():
     import consumers
+    import documents
     import ecs
     import kubernetes
     import monitoring
     import terraform
 
     return {
+        "documents": documents.links,
         "kubernetes": kubernetes.manifests,
         "kustomize": kubernetes.kustomize,
+        "plain-job": kubernetes.plain_job,
         "ecs": ecs.task_definitions,
         "iam": ecs.policies,
         "alerts": monitoring.alerts,
