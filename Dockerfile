@@ -31,10 +31,11 @@ ENV CARGO_TERM_COLOR=never \
 
 # ring and zstd have parts in C. For the builder's own architecture everything is there.
 # hadolint ignore=DL3008
-RUN case "${TARGETARCH}" in \
+RUN arch=${TARGETARCH:-$(dpkg --print-architecture)}; \
+    case "${arch}" in \
         amd64) triple=x86_64-linux-gnu gcc=x86-64-linux-gnu libc=amd64 rust=x86_64-unknown-linux-gnu ;; \
         arm64) triple=aarch64-linux-gnu gcc=aarch64-linux-gnu libc=arm64 rust=aarch64-unknown-linux-gnu ;; \
-        *) echo "kinetail is built for amd64 and arm64, not for '${TARGETARCH}'" >&2; exit 1 ;; \
+        *) echo "kinetail is built for amd64 and arm64, not for ${arch}" >&2; exit 1 ;; \
     esac; \
     echo "${rust}" > target-triple; \
     if ! command -v "${triple}-gcc"; then \
