@@ -69,6 +69,7 @@ COPY --from=compile /kinetail /rootfs/kinetail
 # path gets these owners and modes where the platform takes them from the image, as ECS does.
 RUN chmod 0755 /rootfs /rootfs/kinetail; \
     install -d -m 0755 /rootfs/etc/ssl/certs /rootfs/var/lib /rootfs/var/log; \
+    install -d -m 1777 /rootfs/tmp; \
     install -m 0644 /etc/ssl/certs/ca-certificates.crt /rootfs/etc/ssl/certs/ca-certificates.crt; \
     install -d -o 65532 -g 65532 -m 0700 /rootfs/var/lib/kinetail; \
     install -d -o 65532 -g 65532 -m 1777 /rootfs/var/log/kinetail
