@@ -44,8 +44,14 @@ where each of them goes.
 {{- include "kinetail.check" (dict "at" $at "configAt" (printf "%s.config" $at) "streamAt" (printf "%s.config.kinesis.stream" $at)
       "config" $config "resources" $s.resources "reserved" (int64 $s.appGracePeriodSeconds)
       "gracePeriod" (include "kinetail.sidecar.terminationGracePeriodSeconds" .)) -}}
-{{- $mounts := list
-      (dict "name" $s.logs.volume "mountPath" $s.logs.mountPath "readOnly" true)
+{{- /* Files are only read. A FIFO or a socket is made there, so that these need more. */ -}}
+{{- $readOnly := true -}}
+{{- range $config.sources -}}
+{{- if or (eq (.type | default "file") "fifo") (dig "forward" "unix" "" .) }}{{ $readOnly = false }}{{ end -}}
+{{- end -}}
+{{- $logs := dict "name" $s.logs.volume "mountPath" $s.logs.mountPath -}}
+{{- if $readOnly }}{{ $_ := set $logs "readOnly" true }}{{ end -}}
+{{- $mounts := list $logs
       (dict "name" $s.state.volume "mountPath" $config.state_dir) -}}
 {{- if $s.podInfo -}}
 {{- $mounts = append $mounts (dict "name" "kinetail-podinfo" "mountPath" "/etc/podinfo" "readOnly" true) -}}

@@ -31,6 +31,14 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{/* Labels of pods: without what changes with each version of the chart, so that an upgrade alone restarts nothing. */}}
+{{- define "kinetail.podLabels" -}}
+{{ include "kinetail.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "kinetail.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "kinetail.fullname" .) -}}
