@@ -114,6 +114,10 @@ podEnv: whether it is told of its pod; volumeMounts: a list.
   readinessProbe:
     {{- include "kinetail.probe" (dict "probe" $probes.readiness "path" "/readyz") | nindent 4 }}
   {{- end }}
+  {{- with .lifecycle }}
+  lifecycle:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- with .resources }}
   resources:
     {{- toYaml . | nindent 4 }}

@@ -58,7 +58,7 @@ where each of them goes.
 {{- end -}}
 {{- $env := concat (list (dict "name" "KINETAIL_CONFIG" "value" (include "kinetail.sidecar.config" .))) ($s.env | default list) -}}
 {{- include "kinetail.container" (dict "name" $s.name "image" $s.image "version" (include "kinetail.version" .) "config" $config
-      "native" (include "kinetail.sidecar.native" .) "podEnv" $s.podInfo "env" $env "envFrom" $s.envFrom "probes" $s.probes
+      "native" (include "kinetail.sidecar.native" .) "podEnv" $s.podInfo "env" $env "envFrom" $s.envFrom "probes" $s.probes "lifecycle" $s.lifecycle
       "resources" $s.resources "securityContext" $s.securityContext "volumeMounts" (concat $mounts ($s.extraVolumeMounts | default list))) -}}
 {{- end -}}
 
