@@ -31,7 +31,8 @@ while :; do
   app=$(awk '{ sum += $1 } END { print sum }' "$found/app")
   [ -n "$JOB" ] || job=$LINES_OF_JOB
   if [ "$job" -ge "$LINES_OF_JOB" ] && [ "$app" -gt 0 ]; then
-    echo "read back: all $LINES_OF_JOB lines of the Job, and $app of the service"
+    [ -z "$JOB" ] || echo "read back: all $LINES_OF_JOB lines of the Job"
+    echo "read back: $app lines of the service, which goes on"
     exit 0
   fi
   left=$((left - 1))
