@@ -371,7 +371,8 @@ class Logrotate:
         self.how, self.most, self.next, self.times = how, most, time.monotonic() + 1, 0
 
     def __call__(self, s):
-        if time.monotonic() < self.next or self.times >= self.most:
+        # The writer takes its time to begin where the machine is busy.
+        if time.monotonic() < self.next or self.times >= self.most or not s.file().exists() and self.times == 0:
             return
         conf = s.work / "logrotate.conf"
         conf.write_text(CONF.format(file=s.file(), how=HOW[self.how].format(pid=s.writer.pid)))
