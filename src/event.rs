@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use memchr::memchr;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -131,12 +132,115 @@ impl Batch {
 pub enum Value<'a> {
     /// JSON as it stands in the line.
     Raw(&'a str),
+    /// JSON that was made.
+    Json(String),
     /// Text to be quoted.
     Text(Cow<'a, str>),
     /// A number.
     Number(u64),
     /// A truth value.
     Bool(bool),
+}
+
+impl<'a> Value<'a> {
+    /// JSON's null.
+    pub const NULL: Value<'static> = Value::Raw("null");
+
+    /// Text that is borrowed.
+    pub const fn text(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+
+    /// A number with the digits that it was written with, if JSON's grammar takes it as it stands; a sign of plus and leading zeros are not.
+    pub fn number(text: &'a str) -> Option<Self> {
+        is_json_number(text).then_some(Self::Raw(text))
+    }
+
+    /// A number where [`Value::number`] takes it, text otherwise.
+    pub fn number_or_text(text: &'a str) -> Self {
+        Self::number(text).unwrap_or(Self::text(text))
+    }
+
+    /// What the value says: text without its quotes and escapes, anything else as its JSON.
+    pub fn as_str(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Number(n) => Cow::Owned(n.to_string()),
+            Self::Bool(b) => Cow::Borrowed(if *b { "true" } else { "false" }),
+            Self::Raw(_) | Self::Json(_) => {
+                self.string().unwrap_or_else(|| Cow::Borrowed(self.json().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The text of a value that is text, without its quotes and escapes.
+    pub fn string(&self) -> Option<Cow<'_, str>> {
+        let json = match self {
+            Self::Text(text) => return Some(Cow::Borrowed(text)),
+            Self::Number(_) | Self::Bool(_) => return None,
+            Self::Raw(json) => *json,
+            Self::Json(json) => json,
+        };
+        let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+        if memchr(b'\\', inner.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(inner));
+        }
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    }
+
+    /// The JSON of a value that is held as JSON.
+    pub fn json(&self) -> Option<&str> {
+        match self {
+            Self::Raw(json) => Some(json),
+            Self::Json(json) => Some(json),
+            Self::Text(_) | Self::Number(_) | Self::Bool(_) => None,
+        }
+    }
+
+    /// Appends the value as JSON.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Raw(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Text(text) => write_text(text, out),
+            Self::Number(n) => write_number(*n, out),
+            Self::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+        }
+    }
+}
+
+/// Whether JSON's grammar takes the text as a number.
+pub fn is_json_number(text: &str) -> bool {
+    let digits = |bytes: &mut &[u8]| {
+        let count = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+        *bytes = &bytes[count..];
+        count
+    };
+    let bytes = &mut text.as_bytes();
+    if let [b'-', rest @ ..] = *bytes {
+        *bytes = rest;
+    }
+    let zero = bytes.first() == Some(&b'0');
+    let whole = digits(bytes);
+    if whole == 0 || zero && whole > 1 {
+        return false;
+    }
+    if let [b'.', rest @ ..] = *bytes {
+        *bytes = rest;
+        if digits(bytes) == 0 {
+            return false;
+        }
+    }
+    if let [b'e' | b'E', rest @ ..] = *bytes {
+        *bytes = rest;
+        if let [b'+' | b'-', rest @ ..] = *bytes {
+            *bytes = rest;
+        }
+        if digits(bytes) == 0 {
+            return false;
+        }
+    }
+    bytes.is_empty()
 }
 
 /// An ordered list of top-level fields.
@@ -158,8 +262,59 @@ impl<'a> Event<'a> {
     pub fn raw_fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.fields.iter().filter_map(|(name, value)| match value {
             Value::Raw(json) => Some((&**name, *json)),
-            Value::Text(_) | Value::Number(_) | Value::Bool(_) => None,
+            Value::Json(_) | Value::Text(_) | Value::Number(_) | Value::Bool(_) => None,
         })
+    }
+
+    /// Appends a field, whether or not there is one of that name.
+    pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: Value<'a>) {
+        self.fields.push((name.into(), value));
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Takes back what was appended after there were this many fields.
+    pub fn truncate(&mut self, len: usize) {
+        self.fields.truncate(len);
+    }
+
+    /// All fields, in their order.
+    pub fn fields(&self) -> &[(Cow<'a, str>, Value<'a>)] {
+        &self.fields
+    }
+
+    /// All fields, in their order, to be changed.
+    pub fn fields_mut(&mut self) -> &mut Vec<(Cow<'a, str>, Value<'a>)> {
+        &mut self.fields
+    }
+
+    /// A field's value. Of several of a name it is the last, as for most readers of JSON.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.fields.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value)
+    }
+
+    /// Takes out every field of a name, and answers the last one's value.
+    pub fn remove(&mut self, name: &str) -> Option<Value<'a>> {
+        let at = self.fields.iter().rposition(|(n, _)| n == name)?;
+        let (_, value) = self.fields.remove(at);
+        self.fields.retain(|(n, _)| n != name);
+        Some(value)
+    }
+
+    /// An event without fields in this one's memory, for another line.
+    #[must_use]
+    pub fn recycle<'b>(mut self) -> Event<'b> {
+        self.fields.clear();
+        // The standard library does this in place: the same allocation, another lifetime.
+        Event { fields: self.fields.into_iter().map(|_| unreachable!("it was cleared")).collect() }
     }
 
     /// Sets a field: in its old place if it is there, at the end if it is not. A later duplicate of it goes away.
@@ -192,12 +347,7 @@ impl<'a> Event<'a> {
             }
             write_text(name, out);
             out.push(b':');
-            match value {
-                Value::Raw(json) => out.extend_from_slice(json.as_bytes()),
-                Value::Text(text) => write_text(text, out),
-                Value::Number(n) => write_number(*n, out),
-                Value::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
-            }
+            value.write_to(out);
         }
         out.push(b'}');
     }
@@ -347,6 +497,28 @@ mod tests {
             assert!(check_object(bad).is_err(), "{bad}");
             assert!(Event::from_json(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn numbers_are_those_of_json() {
+        for good in ["0", "-0", "12", "1.50", "1e9", "-1.5E-3", "123456789012345678901234567890"] {
+            assert!(is_json_number(good) && serde_json::from_str::<serde_json::Number>(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-", "+1", "01", "1.", ".5", "1e", "0x1", "1 ", "NaN", "1_000"] {
+            assert!(!is_json_number(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_event_keeps_its_memory_for_the_next_line() {
+        let mut event = Event::default();
+        (0..9).for_each(|n| event.push("x", Value::Number(n)));
+        let before = event.fields.as_ptr();
+        let mut event: Event<'_> = event.recycle();
+        assert!(event.is_empty());
+        event.push("y", Value::NULL);
+        assert_eq!(event.fields.as_ptr().cast::<u8>(), before.cast::<u8>());
+        assert_eq!(event.remove("y").map(|v| v.as_str().into_owned()), Some("null".to_owned()));
     }
 
     #[test]
