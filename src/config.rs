@@ -13,6 +13,7 @@ mod problem;
 mod raw;
 mod resolve;
 mod schema;
+mod transforms;
 mod tree;
 mod walk;
 mod yaml;
