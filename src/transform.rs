@@ -331,7 +331,9 @@ impl State {
                 Ok(is_changed) => Effect::changed(is_changed),
                 Err(()) => Effect::Failed("the name is that of a field that is no object"),
             },
-            (Transform::Redact(redact), Memory::Keys(keys)) => Effect::changed(redact.apply(keys, event, at)),
+            (Transform::Redact(redact), Memory::Keys(keys)) => {
+                Effect::changed(redact.apply((keys, scratch), event, at))
+            }
             (Transform::Truncate(truncate), _) => Effect::changed(truncate.apply(event)),
             (Transform::Dedupe(dedupe), Memory::Runs(runs)) => Effect::filtered(dedupe.lets_through(runs, event, at)),
             (Transform::Metric(metric), Memory::Series(series)) => {

@@ -10,6 +10,7 @@ mod address;
 mod card;
 mod cover;
 mod email;
+mod glance;
 mod view;
 mod walk;
 mod words;
@@ -155,7 +156,15 @@ impl Redact {
     }
 
     /// Covers all secrets of an event, and answers whether there was one.
-    pub(super) fn apply(&self, keys: &mut OpenKeys, event: &mut Event<'_>, at: &Context<'_>) -> bool {
+    pub(super) fn apply(
+        &self,
+        (keys, scratch): (&mut OpenKeys, &mut String),
+        event: &mut Event<'_>,
+        at: &Context<'_>,
+    ) -> bool {
+        if keys.open == 0 && glance::finds_nothing(self, event, scratch) {
+            return false;
+        }
         let mut is_changed = false;
         if !self.fields.is_empty() {
             is_changed |= self.cover_fields(event);

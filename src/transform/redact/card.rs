@@ -58,8 +58,11 @@ fn card(bytes: &[u8], start: usize, len: usize) -> Option<usize> {
     if (MIN_DIGITS..=MAX_DIGITS).contains(&len) {
         // Digits on the other side of a point are a number's, and no card's.
         let is_fraction = before == Some(b'.') && start >= 2 && bytes[start - 2].is_ascii_digit();
+        // So are those after a minus, unless it stands between a word and the card.
+        let is_negative =
+            before == Some(b'-') && !start.checked_sub(2).is_some_and(|at| bytes[at].is_ascii_alphanumeric());
         let end = start + len;
-        return (!is_fraction && !goes_on(bytes, end) && is_card(bytes, start..end)).then_some(end);
+        return (!is_fraction && !is_negative && !goes_on(bytes, end) && is_card(bytes, start..end)).then_some(end);
     }
     let separator = *bytes.get(start + len).filter(|b| matches!(b, b' ' | b'-' | b'.'))?;
     GROUPS.iter().filter(|groups| groups[0] == len).find_map(|groups| {
@@ -189,6 +192,8 @@ mod tests {
             "1764356777123",
             "1764356777123456789",
             "0.4111111111111111",
+            "blk_-4111111111111111",
+            "x=-4111111111111111",
             "4111111111111111.25",
             "a4111111111111111",
             "4111111111111111f",

@@ -36,18 +36,18 @@ struct Names {
 
 /// Words without which no rule of a preset finds anything.
 const GATES: [(Preset, &str); 5] = [
-    (Preset::AwsKeys, "AKIA|ASIA|ABIA|ACCA|(?i:secret|aws|session|security)"),
-    (Preset::Bearer, "eyJ|(?i:bearer|basic|authorization)"),
+    (Preset::AwsKeys, "AKIA|ASIA|ABIA|ACCA|(?i-u:secret|aws|session|security)"),
+    (Preset::Bearer, "eyJ|(?i-u:bearer|basic|authorization)"),
     (Preset::PrivateKey, "-BEGIN|- BEGIN"),
     (
         Preset::Tokens,
         "gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|slack\\.com|[sr]k_live_|[sr]k_test_|AIza|npm_|SG\\.|sk-|dop_v1|pypi-|ya29",
     ),
-    (Preset::Passwords, "://|(?i:passw|passphrase|passcode|pwd|secret|api[_-]?key|token)"),
+    (Preset::Passwords, "://|(?i-u:passw|passphrase|passcode|pwd|secret|api[_-]?key|token)"),
 ];
 
 /// What speaks of keys of AWS.
-const AWS: &str = "AKIA|ASIA|(?i:secret|aws)";
+const AWS: &str = "AKIA|ASIA|(?i-u:secret|aws)";
 
 const RULES: [(Preset, &str, fn(&str) -> bool); 16] = [
     (Preset::AwsKeys, r"(?-u:\b)(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?-u:\b)", always),
@@ -86,7 +86,7 @@ const RULES: [(Preset, &str, fn(&str) -> bool); 16] = [
     (Preset::Passwords, r#"(?i)[a-z][a-z0-9+.-]{1,20}://[^\s/?#:@"'<>]{0,256}:([^\s/?#"'<>]{1,256})@"#, always),
     (
         Preset::Passwords,
-        r#"(?i)(?:passw(?:or)?d|passphrase|passcode|pwd|client[_-]?secret|secret[_-]?key|api[_-]?key|(?:access|refresh|auth|private|id)[_-]?token)["'`\]]{0,2}\s{0,3}(?:=>|[=:])\s{0,3}(?:"([^"]+)"|'([^']+)'|([^\s"',;&)}\]]+))"#,
+        r#"(?i)(?:password|(?:^|[^h])passwr?d|passphrase|passcode|pwd|client[_-]?secret|secret[_-]?key|api[_-]?key|(?:access|refresh|auth|private|id)[_-]?token)["'`\]]{0,2}\s{0,3}(?:=>|[=:])\s{0,3}(?:"([^"]+)"|'([^']+)'|([^\s"',;&)}\]]+))"#,
         is_value,
     ),
     (
@@ -130,7 +130,9 @@ fn is_user_and_password(text: &str) -> bool {
 /// Whether somebody could mean it as a secret: not nothing, not what stands for one already, not the working directory.
 fn is_value(text: &str) -> bool {
     let nothing = ["null", "nil", "none", "true", "false", "undefined", "yes", "no"];
-    !nothing.iter().any(|word| word.eq_ignore_ascii_case(text))
+    let is_sign = text.len() == 1 && !text.bytes().all(|b| b.is_ascii_alphanumeric());
+    !is_sign
+        && !nothing.iter().any(|word| word.eq_ignore_ascii_case(text))
         && !text.starts_with('/')
         && !text.bytes().all(|b| b == b'*')
 }
@@ -152,9 +154,14 @@ impl Words {
         Self { gate, rules: rules.collect(), aws, names }
     }
 
+    /// Whether there is a word without which neither a text nor a name is a secret.
+    pub(super) fn could_be_in(&self, text: &str) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.is_match(text))
+    }
+
     /// Says where secrets are in a text.
     pub(super) fn find(&self, text: &str, found: &mut impl FnMut(Preset, Range<usize>)) {
-        if text.len() < 6 || !self.gate.as_ref().is_some_and(|gate| gate.is_match(text)) {
+        if text.len() < 6 || !self.could_be_in(text) {
             return;
         }
         for rule in &self.rules {
@@ -294,6 +301,8 @@ mod tests {
             "PWD=/root",
             "password: null",
             "http://host:8080/a@b",
+            "bad password: {\"email\":1}",
+            "pam_unix(chpasswd:auth)",
             "password=***",
         ] {
             assert!(found(Preset::Passwords, text).is_empty(), "{text}: {:?}", found(Preset::Passwords, text));
