@@ -75,7 +75,7 @@ impl Dedupe {
     }
 
     /// Whether the event goes through. One that has none of the fields does, and says nothing.
-    pub(super) fn lets_through<'a>(&self, runs: &mut Runs, event: &mut Event<'a>, at: &Context<'_>) -> Option<bool> {
+    pub(super) fn lets_through(&self, runs: &mut Runs, event: &mut Event<'_>, at: &Context<'_>) -> Option<bool> {
         runs.said = None;
         if !self.write_key(event, &mut runs.key) {
             return None;
@@ -177,7 +177,9 @@ fn told(count: u64, run: &Run) -> Repeats {
     let mut event = if run.shown.is_empty() { "{}".to_owned() } else { run.shown.clone() };
     event.pop();
     event.push_str(if event.len() > 1 { "," } else { "" });
-    event.push_str(&format!("\"{REPEATS_FIELD}\":{count}}}"));
+    for part in ["\"", REPEATS_FIELD, "\":", &count.to_string(), "}"] {
+        event.push_str(part);
+    }
     Repeats { path: run.path.clone(), count, event }
 }
 

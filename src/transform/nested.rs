@@ -33,7 +33,7 @@ impl Nested {
 
     /// Puts the fields of the text in the place of the field; of names that are there already, they win. Text that the parser refuses, and a field that
     /// is no text, stay as they are: the first is the error.
-    pub(super) fn apply<'a>(&self, parsers: &impl Parsers, event: &mut Event<'a>) -> Result<bool, &'static str> {
+    pub(super) fn apply(&self, parsers: &impl Parsers, event: &mut Event<'_>) -> Result<bool, &'static str> {
         let Some(value) = self.field.value(event) else { return Ok(false) };
         let mut made = Event::default();
         match &value {

@@ -34,6 +34,9 @@ const MAX_VIEWS: usize = 3;
 /// Bytes of a compiled expression.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
+/// Bytes of the shortest secret that can consist of letters alone.
+const MIN_KEY_BYTES: usize = 16;
+
 /// Files of which it is known whether they are in the middle of a private key.
 const MAX_FILES: usize = 1024;
 
@@ -222,10 +225,10 @@ impl Redact {
         self.words.by_name(name, "0").is_some() || !self.patterns.is_empty()
     }
 
-    /// Whether a name can be more than a name: a word is no secret.
+    /// Whether a name can be more than a name: a word is no secret, unless it is as long as the shortest key.
     fn could_be_secret(&self, name: &str) -> bool {
-        let is_word =
-            name.len() < 6 || name.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-' | b'.'));
+        let has_letters = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-' | b'.');
+        let is_word = name.len() < 6 || (name.len() < MIN_KEY_BYTES && name.bytes().all(has_letters));
         !is_word || !self.patterns.is_empty()
     }
 

@@ -54,7 +54,7 @@ impl Set {
                 Setting::Copy(from) => from.value(event),
                 Setting::Template(template) => {
                     let mut text = String::new();
-                    template.write(event, at, &mut text).then(|| Value::Text(Cow::Owned(text)))
+                    template.write(event, at, &mut text).then_some(Value::Text(Cow::Owned(text)))
                 }
             };
             is_changed |= value.is_some();

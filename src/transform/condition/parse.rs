@@ -89,8 +89,8 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ConditionError> {
             _ => sign(trimmed, column)?.map_or_else(|| word(trimmed, column), Ok)?,
         };
         tokens.push((column, token));
-        let (taken, after) = trimmed.split_at_checked(len).unwrap_or((trimmed, ""));
-        column += taken.chars().count();
+        let (part, after) = trimmed.split_at_checked(len).unwrap_or((trimmed, ""));
+        column += part.chars().count();
         rest = after;
     }
 }
@@ -262,7 +262,7 @@ impl Parser {
             return Ok(Node::In { one: of, list: self.list()?, is_in: expected });
         }
         let column = self.column();
-        let text = match self.tokens.next() {
+        let wanted = match self.tokens.next() {
             Some((_, Token::Text(text))) => text,
             Some((_, Token::Number(digits))) if word != "matches" => digits,
             Some((_, other)) => {
@@ -271,15 +271,15 @@ impl Parser {
             None => return error(column, format!("expected text in quotes after {word:?}; found the end")),
         };
         let test = match word {
-            "contains" => Test::Contains(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
-            "starts_with" => Test::StartsWith(text),
-            "ends_with" => Test::EndsWith(text),
-            _ => match RegexBuilder::new(&text).size_limit(MAX_REGEX_BYTES).build() {
+            "contains" => Test::Contains(Box::new(memmem::Finder::new(wanted.as_bytes()).into_owned())),
+            "starts_with" => Test::StartsWith(wanted),
+            "ends_with" => Test::EndsWith(wanted),
+            _ => match RegexBuilder::new(&wanted).size_limit(MAX_REGEX_BYTES).build() {
                 Ok(regex) => Test::Matches(regex),
                 Err(problem) => {
                     return error(
                         column,
-                        format!("{text:?} is not a regular expression: {}", one_line(&problem.to_string())),
+                        format!("{wanted:?} is not a regular expression: {}", one_line(&problem.to_string())),
                     );
                 }
             },
@@ -353,9 +353,8 @@ impl Parser {
     fn field_in_words(&mut self) -> Result<String, ConditionError> {
         self.expect("(")?;
         let column = self.column();
-        let name = match self.tokens.next() {
-            Some((_, Token::Text(name))) => name,
-            _ => return error(column, "expected the name of a field in quotes, such as field(\"odd name\")"),
+        let Some((_, Token::Text(name))) = self.tokens.next() else {
+            return error(column, "expected the name of a field in quotes, such as field(\"odd name\")");
         };
         self.expect(")")?;
         Ok(name)

@@ -77,7 +77,7 @@ fn is_version(before: &[u8]) -> bool {
         let ends = |product: &&[u8]| {
             before.strip_suffix(*product).is_some_and(|rest| !rest.last().is_some_and(u8::is_ascii_alphanumeric))
         };
-        PRODUCTS.iter().any(|product| ends(product))
+        PRODUCTS.iter().any(ends)
     })
 }
 

@@ -59,7 +59,7 @@ impl With {
                 match preset {
                     // However it is grouped.
                     Some(Preset::Card) => {
-                        secret.bytes().filter(u8::is_ascii_digit).for_each(|digit| mac.update(&[digit]))
+                        secret.bytes().filter(u8::is_ascii_digit).for_each(|digit| mac.update(&[digit]));
                     }
                     Some(Preset::Email) => mac.update(secret.to_lowercase().as_bytes()),
                     _ => mac.update(secret.as_bytes()),
