@@ -90,7 +90,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "    format: {}", word(&source.format))?;
     write_multiline(f, source.multiline.as_ref())?;
     writeln!(f, "    encoding: {}", text(&source.encoding.label()))?;
-    writeln!(f, "    parse: {}", word(&source.parse))?;
+    writeln!(f, "    parse: {}", written(source.parse.spec()))?;
     writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
     writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;
     writeln!(f, "    partial_line_timeout: {}", Time(source.partial_line_timeout))?;
@@ -101,6 +101,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      host: {}", source.add.host)?;
     writeln!(f, "      path: {}", source.add.path)?;
     writeln!(f, "      offset: {}", source.add.offset)?;
+    writeln!(f, "      id: {}", source.add.id)?;
     writeln!(f, "      stream: {}", source.add.stream)?;
     writeln!(f, "      time: {}", source.add.time)?;
     writeln!(f, "      tag: {}", source.add.tag)?;
@@ -193,6 +194,11 @@ fn write_aggregate(f: &mut fmt::Formatter<'_>, aggregate: &AggregateConfig) -> f
     }
     writeln!(f, "    max_records: {}", aggregate.max_records)?;
     writeln!(f, "    max_age: {}", Time(aggregate.max_age))
+}
+
+/// A setting that can be a word or more, which is JSON then.
+fn written(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| json(value), text)
 }
 
 /// A word of an enumeration.

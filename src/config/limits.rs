@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, StartAt};
+use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -151,7 +151,7 @@ pub(super) const START_AT: StartAt = StartAt::Beginning;
 pub(super) const LONG_LINES: LongLines = LongLines::Split;
 
 /// How a line becomes an event: as it is, which cannot fail.
-pub(super) const PARSE: Parse = Parse::Raw;
+pub(super) const PARSE: &str = "raw";
 
 /// What happens to a line that the parser refuses: nothing of it is lost.
 pub(super) const ON_PARSE_ERROR: OnParseError = OnParseError::Keep;

@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use super::limits;
 use super::{
-    Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, SourceKind,
-    StartAt,
+    Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, SourceKind, StartAt,
 };
 
 /// The settings of kinetail.
@@ -123,9 +122,13 @@ pub(super) struct RawSource {
         "default" = crate::encoding::AUTO, "x-allowed" = "auto or a label of the WHATWG's, such as windows-1252"
     ))]
     pub(super) encoding: Option<String>,
-    /// How a line becomes an event; as a variable or flag in every source. (Fluent Bit: `Parser`; Vector: `parse_json`.)
-    #[schemars(extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse"))]
-    pub(super) parse: Option<Parse>,
+    /// How a line becomes an event: a parser's name, a list of which the first that fits is taken, or a mapping of `as` and options; see "Parsing and
+    /// shaping". As a variable or flag names separated by commas, in every source. (Fluent Bit: `Parser`; Vector: `parse_json` and others.)
+    #[schemars(
+        with = "Option<RawParse>",
+        extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse", "x-allowed" = super::parse::ALLOWED)
+    )]
+    pub(super) parse: Option<Value>,
     /// What happens to a line that the parser refuses: `keep` sends it as `{"message": line}`, `drop` counts it,
     /// `dead_letter` writes it to a file in `state_dir`.
     #[schemars(extend("default" = limits::ON_PARSE_ERROR))]
@@ -248,6 +251,10 @@ pub(super) struct RawAdd {
     /// `offset_key`.)
     #[schemars(extend("default" = false))]
     pub(super) offset: Option<bool>,
+    /// Whether `_id` is added, which names the event for good: its file, and its first and last byte there with those of the lines before it that became
+    /// no event. Consumers drop duplicates by it. (Filebeat: `fingerprint`.)
+    #[schemars(extend("default" = false))]
+    pub(super) id: Option<bool>,
     /// Whether `stream`, `stdout` or `stderr`, is added to a container's lines; their own field of the name wins.
     #[schemars(extend("default" = true))]
     pub(super) stream: Option<bool>,
@@ -503,6 +510,34 @@ impl JsonSchema for Amount {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": ["string", "integer"] })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+/// A parser as it is written: a name, a list, or a mapping. What is right of it is checked where it is compiled.
+#[derive(Debug)]
+pub(super) enum RawParse {}
+
+impl JsonSchema for RawParse {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Parse".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let name = serde_json::json!({ "type": "string", "enum": crate::parse::kind::NAMES });
+        let mapping = serde_json::json!({
+            "type": "object",
+            "required": ["as"],
+            "properties": {
+                "as": { "description": "The parser's name; with field also a list or a mapping." },
+                "field": { "type": "string", "description": "The line is a JSON object, and this field of it is parsed." },
+            },
+        });
+        let items = serde_json::json!({ "oneOf": [name, mapping] });
+        schemars::json_schema!({ "oneOf": [name, mapping, { "type": "array", "minItems": 1, "items": items }] })
     }
 
     fn inline_schema() -> bool {

@@ -63,7 +63,7 @@ impl<P: PutRecords> Sender<P> {
             }
         }
         if c.parse_errors > 0 {
-            m.parse_errors.with_label_values(&[batch.parser]).inc_by(c.parse_errors);
+            m.parse_errors.with_label_values(&[&*batch.parser]).inc_by(c.parse_errors);
         }
         for (count, format) in [(c.cri_errors, "cri"), (c.docker_errors, "docker")] {
             if count > 0 {

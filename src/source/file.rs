@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
 use self::discover::{Excludes, Glob};
-use crate::config::{self, LineFormat, Parse, SourceConfig, SourceKind, StartAt};
+use crate::config::{self, LineFormat, Parser, SourceConfig, SourceKind, StartAt};
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
@@ -117,11 +117,8 @@ impl Group {
     }
 
     /// The `parser` label.
-    pub fn parser(&self) -> &'static str {
-        match self.line.parse {
-            Parse::Raw => "raw",
-            Parse::Json => "json",
-        }
+    pub fn parser(&self) -> &Arc<str> {
+        self.line.parse.label()
     }
 
     /// The fields that events of a file at this path get.
@@ -143,6 +140,11 @@ impl Group {
             .as_objects(self.line.multiline.is_some() || !self.add.metadata.is_empty())
     }
 
+    /// The same for a file of this tag, which its events' names begin with if they have one.
+    pub fn added_with_id(&self, added: Added, tag: u64) -> Added {
+        if self.add.id { added.with_id(format!("{tag:016x}")) } else { added }
+    }
+
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
     pub fn partition_key(&self, path: &str) -> Arc<str> {
         let place = if self.spool.is_some() { &*self.name } else { path };
@@ -160,16 +162,19 @@ impl Group {
 }
 
 /// What lines are read as. Those of a Forward server are objects already, in which `log` is what it was to become, so that they are looked at only
-/// where something is added.
-fn parser(config: &SourceConfig) -> Parse {
+/// where something is added. Any other parser is for what `log` says.
+fn parser(config: &SourceConfig) -> Parser {
     let add = &config.add;
-    let adds = add.host || add.path || add.offset || !add.fields.is_empty() || !add.metadata.is_empty();
-    match (config.kind, adds) {
-        (SourceKind::Forward, true) => Parse::Json,
-        (SourceKind::Forward, false) => Parse::Raw,
-        _ => config.parse,
+    let adds = add.host || add.path || add.offset || add.id || !add.fields.is_empty() || !add.metadata.is_empty();
+    match (config.kind, config.parse.direct()) {
+        (SourceKind::Forward, Some(_)) if adds => Parser::json(),
+        (SourceKind::Forward, Some(_)) => Parser::raw(),
+        (SourceKind::Forward, None) if !config.parse.is_of_fields() => config.parse.clone().of_field(LOG),
+        _ => config.parse.clone(),
     }
 }
 
+/// The field of a Forward client's record that holds the line.
+const LOG: &str = "log";
 /// Of a key that is too long, this much of the host stays readable (a host name has at most 64 characters of one byte on Linux).
 const MAX_HOST_IN_KEY: usize = 48;

@@ -316,7 +316,7 @@ impl Reader {
         let mut batch = Batch {
             source: id,
             source_name: Arc::clone(&group.name),
-            parser: group.parser(),
+            parser: Arc::clone(group.parser()),
             lane: generation.lane,
             partition_key: Arc::clone(&generation.partition_key),
             chunk,
