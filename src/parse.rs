@@ -1,5 +1,12 @@
 //! From a line's bytes to an event's bytes. Pure; framing happened before, packing comes after.
 
+#[cfg(test)]
+mod check;
+mod cursor;
+pub mod nginx;
+pub mod regex;
+mod request;
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
