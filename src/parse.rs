@@ -1,8 +1,11 @@
 //! From a line's bytes to an event's bytes. Pure; framing happened before, packing comes after.
 
+pub mod alb;
+pub mod apache;
 #[cfg(test)]
 mod check;
 mod cursor;
+pub mod envoy;
 pub mod nginx;
 pub mod regex;
 mod request;
