@@ -5,6 +5,16 @@ pub mod added;
 pub mod direct;
 pub mod kind;
 
+pub mod alb;
+pub mod apache;
+#[cfg(test)]
+mod check;
+mod cursor;
+pub mod envoy;
+pub mod nginx;
+pub mod regex;
+mod request;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
