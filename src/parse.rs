@@ -1,5 +1,20 @@
 //! From a line's bytes to an event's bytes. Pure; framing happened before, packing comes after.
 
+pub mod cef;
+pub mod csv;
+pub mod delimiter;
+pub mod escape;
+pub mod fields;
+pub mod key_value;
+pub mod klog;
+pub mod logfmt;
+pub mod ltsv;
+pub mod scan;
+pub mod stamp;
+#[cfg(test)]
+mod testing;
+pub mod types;
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
