@@ -15,6 +15,21 @@ pub mod nginx;
 pub mod regex;
 mod request;
 
+pub mod cef;
+pub mod csv;
+pub mod delimiter;
+pub mod escape;
+pub mod fields;
+pub mod key_value;
+pub mod klog;
+pub mod logfmt;
+pub mod ltsv;
+pub mod scan;
+pub mod stamp;
+#[cfg(test)]
+mod testing;
+pub mod types;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
