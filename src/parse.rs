@@ -79,10 +79,10 @@ pub struct Nested {
 pub type Refusals<'r> = dyn FnMut(&str, &'static str) + 'r;
 
 /// What became of a line that was parsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Fit<'p> {
-    /// The parser that fitted.
-    pub parser: &'p str,
+    /// The step that fitted.
+    pub step: &'p Step,
     /// A field that was to be parsed further is not what its parser reads, and stays as it is.
     pub nested_refused: bool,
 }
@@ -150,23 +150,20 @@ impl Parser {
     /// Appends the line's fields, by the first step that fits. Of those that do not, `refusals` is told; without one that does, the last one's
     /// reason is the answer, and nothing was appended.
     pub fn parse<'a>(
-        &self,
+        &'a self,
         line: &'a str,
         event: &mut Event<'a>,
         refusals: &mut Refusals<'_>,
-    ) -> Result<Fit<'_>, &'static str> {
+    ) -> Result<Fit<'a>, &'static str> {
         let before = event.len();
         let mut last = "there is no parser";
         for step in &self.0.steps {
             let outcome = match step {
-                Step::Whole(kind) => {
-                    kind.parse(line, event).map(|()| Fit { parser: kind.name(), nested_refused: false })
-                }
-                Step::Field(nested) => match Kind::Json.parse(line, event) {
-                    Ok(()) => Ok(Fit {
-                        parser: Kind::Json.name(),
-                        nested_refused: nested.expand(event, before, refusals) == Expanded::Refused,
-                    }),
+                Step::Whole(kind) => kind.parse(line, event).map(|()| Fit { step, nested_refused: false }),
+                Step::Field(nested) => match event.read_json(line.trim_ascii()) {
+                    Ok(()) => {
+                        Ok(Fit { step, nested_refused: nested.expand(event, before, refusals) == Expanded::Refused })
+                    }
                     Err(reason) => Err(reason),
                 },
             };
@@ -207,6 +204,18 @@ impl fmt::Debug for Parser {
 }
 
 impl Step {
+    /// The fields that hold the time and the level by the customs of what is read.
+    pub fn customs(&self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Whole(kind) => kind.customs(),
+            // Which of a chain fitted within a field is not known any more.
+            Self::Field(nested) => match nested.parser.steps() {
+                [only] => only.customs(),
+                _ => (None, None),
+            },
+        }
+    }
+
     /// What it is called where it is told of.
     pub fn label(&self) -> Cow<'_, str> {
         match self {

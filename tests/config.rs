@@ -784,7 +784,7 @@ fn all_problems_come_at_once() {
         &[
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
-            "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of raw, json, cri, docker",
+            "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of {NAMES}",
             "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",

@@ -1,12 +1,24 @@
 //! The meaning of `parse`: a name, a chain of them, or one with options, and which options each parser has. What a parser does with them is its own.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::mask::quoted;
 use super::problem::{did_you_mean, listed};
 use super::resolve::Resolver;
-use crate::parse::kind::{Kind, NAMES};
-use crate::parse::{Nested, Parser, Step};
+use crate::parse::alb::Alb;
+use crate::parse::cef::Cef;
+use crate::parse::csv::{self, Csv};
+use crate::parse::envoy::Envoy;
+use crate::parse::key_value::{self, KeyValue, Whitespace};
+use crate::parse::kind::{ALIASES, Kind, NAMES};
+use crate::parse::klog::Klog;
+use crate::parse::logfmt::Logfmt;
+use crate::parse::ltsv::{self, Ltsv};
+use crate::parse::regex::{Regex, Type};
+use crate::parse::types::Types;
+use crate::parse::{self, Nested, Parser, Step, apache, nginx};
 
 /// What `parse` can be, for people.
 pub(super) const ALLOWED: &str = "a parser's name, a list of which the first that fits is taken, or a mapping of as, its options, and field for a part of the line";
@@ -130,11 +142,26 @@ impl Resolver<'_> {
 
     /// A parser of this name with its options.
     fn kind(&mut self, at: &str, name: &str, options: &mut Options<'_>) -> Option<Kind> {
+        let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
         let kind = match name {
-            "raw" => Kind::Raw,
-            "json" => Kind::Json,
-            "cri" => Kind::Cri,
-            "docker" => Kind::Docker,
+            "raw" => Some(Kind::Raw),
+            "json" => Some(Kind::Json),
+            "cri" => Some(Kind::Cri),
+            "docker" => Some(Kind::Docker),
+            "klog" => Some(Kind::Klog(Klog)),
+            "nginx" => Some(Kind::Nginx(nginx::Access)),
+            "nginx_error" => Some(Kind::NginxError(nginx::ErrorLog)),
+            "apache" => Some(Kind::Apache(apache::Access)),
+            "apache_error" => Some(Kind::ApacheError(apache::ErrorLog)),
+            "alb" => Some(Kind::Alb(Alb)),
+            "envoy" => Some(Kind::Envoy(Envoy)),
+            "logfmt" => Some(self.logfmt(options)),
+            "key_value" => self.key_value(options),
+            "ltsv" => self.ltsv(options),
+            "csv" => self.delimited(csv::Options::csv(Vec::new()), options).map(Kind::Csv),
+            "tsv" => self.delimited(csv::Options::tsv(Vec::new()), options).map(Kind::Tsv),
+            "cef" => Some(self.cef(options)),
+            "regex" => self.regex(options),
             other => {
                 let (list, hint) = (listed(NAMES), did_you_mean(other, NAMES));
                 self.report(at, format!("{} is not one of {list}{hint}", quoted(other)));
@@ -142,7 +169,191 @@ impl Resolver<'_> {
             }
         };
         self.no_more(options);
-        (!self.has_bad_part(&options.path)).then_some(kind)
+        kind.filter(|_| !self.has_bad_part(&options.path))
+    }
+
+    fn logfmt(&mut self, options: &mut Options<'_>) -> Kind {
+        let default = Logfmt::default();
+        let types = self.types(options);
+        let standalone_keys = self.flag_option(options, "standalone_keys").unwrap_or(default.standalone_keys);
+        Kind::Logfmt(Logfmt { types, standalone_keys })
+    }
+
+    fn key_value(&mut self, options: &mut Options<'_>) -> Option<Kind> {
+        let default = key_value::Options::default();
+        let words = [("lenient", Whitespace::Lenient), ("strict", Whitespace::Strict)];
+        let made = key_value::Options {
+            key_value_delimiter: self
+                .text_option(options, "key_value_delimiter")
+                .unwrap_or(default.key_value_delimiter),
+            field_delimiter: self.text_option(options, "field_delimiter").unwrap_or(default.field_delimiter),
+            whitespace: self.word_option(options, "whitespace", &words).unwrap_or_default(),
+            standalone_keys: self.flag_option(options, "standalone_keys").unwrap_or(default.standalone_keys),
+            types: self.types(options),
+        };
+        let made = KeyValue::new(&made);
+        self.made(options, made).map(Kind::KeyValue)
+    }
+
+    fn ltsv(&mut self, options: &mut Options<'_>) -> Option<Kind> {
+        let default = ltsv::Options::default();
+        let pattern = self.text_option(options, "delimiter_pattern").map(|pattern| regex::Regex::new(&pattern));
+        let pattern = match pattern.transpose() {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                self.report(
+                    &options.at("delimiter_pattern"),
+                    format!("is not a regular expression: {}", in_one_line(&error.to_string())),
+                );
+                None
+            }
+        };
+        let made = Ltsv::new(ltsv::Options {
+            delimiter: self.text_option(options, "delimiter").unwrap_or(default.delimiter),
+            delimiter_pattern: pattern,
+            label_delimiter: self.text_option(options, "label_delimiter").unwrap_or(default.label_delimiter),
+            null_values: self.texts_option(options, "null_values").unwrap_or_default(),
+            keep_unlabelled: self.flag_option(options, "keep_unlabelled").unwrap_or(default.keep_unlabelled),
+            types: self.types(options),
+        });
+        self.made(options, made).map(Kind::Ltsv)
+    }
+
+    fn delimited(&mut self, default: csv::Options, options: &mut Options<'_>) -> Option<Csv> {
+        let quote = match options.take("quote") {
+            None => default.quote,
+            Some(Value::Bool(false)) => None,
+            Some(Value::String(text)) if text.is_empty() => None,
+            Some(Value::String(text)) if text.len() == 1 => text.bytes().next(),
+            Some(other) => {
+                let message =
+                    format!("{} is no quote; allowed: one character of ASCII, or false for none", shown(other));
+                self.report(&options.at("quote"), message);
+                None
+            }
+        };
+        let made = Csv::new(csv::Options {
+            columns: self.texts_option(options, "columns").unwrap_or(default.columns),
+            delimiter: self.text_option(options, "delimiter").unwrap_or(default.delimiter),
+            quote,
+            null_values: self.texts_option(options, "null_values").unwrap_or_default(),
+            types: self.types(options),
+            exact: self.flag_option(options, "exact").unwrap_or(default.exact),
+            rest: self.flag_option(options, "rest").unwrap_or(default.rest),
+        });
+        self.made(options, made)
+    }
+
+    fn cef(&mut self, options: &mut Options<'_>) -> Kind {
+        let custom_labels = self.flag_option(options, "custom_labels").unwrap_or_default();
+        Kind::Cef(Cef { custom_labels, types: self.types(options) })
+    }
+
+    fn regex(&mut self, options: &mut Options<'_>) -> Option<Kind> {
+        let types = self.field_types(options);
+        let Some(pattern) = self.text_option(options, "pattern") else {
+            let message = "needs pattern, a regular expression with named groups, such as {as: regex, pattern: '^(?P<level>\\S+) (?P<message>.*)$'}";
+            if !self.has_bad_part(&options.path) {
+                self.report(&options.path.clone(), message.to_owned());
+            }
+            return None;
+        };
+        match Regex::new(&pattern, &types) {
+            Ok(regex) => Some(Kind::Regex(regex)),
+            Err(error) => {
+                let field = if matches!(error, parse::regex::Error::NoField(_)) { "types" } else { "pattern" };
+                self.report(&options.at(field), format!("{}: {}", quoted(&pattern), in_one_line(&error.to_string())));
+                None
+            }
+        }
+    }
+
+    /// What values that look like numbers become.
+    fn types(&mut self, options: &mut Options<'_>) -> Types {
+        self.word_option(options, "types", &[("text", Types::Text), ("auto", Types::Auto)]).unwrap_or_default()
+    }
+
+    /// The types of fields by their names.
+    fn field_types(&mut self, options: &mut Options<'_>) -> BTreeMap<String, Type> {
+        let mut types = BTreeMap::new();
+        let path = options.at("types");
+        match options.take("types") {
+            None => {}
+            Some(Value::Object(fields)) => {
+                for (field, word) in fields {
+                    let name = word.as_str().unwrap_or_default();
+                    if let Some(found) = Type::named(name) {
+                        types.insert(field.clone(), found);
+                        continue;
+                    }
+                    let known = || Type::NAMES.iter().map(|(name, _)| *name);
+                    let message = format!(
+                        "{} is no type; allowed: {}{}",
+                        shown(word),
+                        listed(known()),
+                        did_you_mean(name, known())
+                    );
+                    self.report(&format!("{path}.{field}"), message);
+                }
+            }
+            Some(other) => {
+                self.report(
+                    &path,
+                    format!(
+                        "{} is no mapping; allowed: names of fields, each with its type, such as {{status: int}}",
+                        shown(other)
+                    ),
+                );
+            }
+        }
+        types
+    }
+
+    /// What was made, or a report of why it cannot be.
+    fn made<T>(&mut self, options: &Options<'_>, made: Result<T, String>) -> Option<T> {
+        made.map_err(|reason| self.report(&options.path.clone(), reason)).ok()
+    }
+
+    /// A setting that is true or false.
+    pub(super) fn flag_option(&mut self, options: &mut Options<'_>, name: &'static str) -> Option<bool> {
+        match options.take(name)? {
+            Value::Bool(flag) => Some(*flag),
+            other => {
+                self.report(&options.at(name), format!("{} is not one of true, false", shown(other)));
+                None
+            }
+        }
+    }
+
+    /// A setting that is a list of texts, or one of them.
+    pub(super) fn texts_option(&mut self, options: &mut Options<'_>, name: &'static str) -> Option<Vec<String>> {
+        let value = options.take(name)?;
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        if texts.is_none() {
+            self.report(&options.at(name), format!("{} is no list of texts", shown(value)));
+        }
+        texts
+    }
+
+    /// A setting that is one of some words.
+    pub(super) fn word_option<T: Copy>(
+        &mut self,
+        options: &mut Options<'_>,
+        name: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let value = options.take(name)?;
+        let given = value.as_str().unwrap_or_default();
+        let found = words.iter().find(|(word, _)| *word == given).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let known = || words.iter().map(|(word, _)| *word);
+            self.report(
+                &options.at(name),
+                format!("{} is not one of {}{}", shown(value), listed(known()), did_you_mean(given, known())),
+            );
+        }
+        found
     }
 
     /// Reports what nobody asked for.
@@ -168,6 +379,11 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// What is drawn over several lines.
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
 /// A value as a message shows it.

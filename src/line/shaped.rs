@@ -41,7 +41,7 @@ impl Emitter {
         match self.config.parse.parse(line, event, &mut refusals) {
             Ok(fit) => {
                 lines.counts.nested_errors += u64::from(fit.nested_refused);
-                note(lines, || format!("{}: fits", fit.parser));
+                note(lines, || format!("{}: fits", fit.step.label()));
             }
             Err(_) => {
                 lines.counts.parse_errors += 1;

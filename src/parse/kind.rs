@@ -4,10 +4,20 @@ use memchr::memchr;
 
 use crate::container::{Piece, cri};
 use crate::event::{Event, Value};
-use crate::parse::MESSAGE;
+use crate::parse::alb::Alb;
+use crate::parse::cef::{self, Cef};
+use crate::parse::csv::{self, Csv};
+use crate::parse::envoy::Envoy;
+use crate::parse::key_value::{self, KeyValue};
+use crate::parse::klog::{self, Klog};
+use crate::parse::logfmt::{self, Logfmt};
+use crate::parse::ltsv::{self, Ltsv};
+use crate::parse::regex::Regex;
+use crate::parse::{MESSAGE, apache, nginx};
 
 /// A parser with its options.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each is described where it is")]
 pub enum Kind {
     /// The line as it is.
     Raw,
@@ -17,10 +27,55 @@ pub enum Kind {
     Cri,
     /// A line of Docker's json-file driver.
     Docker,
+    Logfmt(Logfmt),
+    KeyValue(KeyValue),
+    Ltsv(Ltsv),
+    Csv(Csv),
+    Tsv(Csv),
+    Cef(Cef),
+    Klog(Klog),
+    Regex(Regex),
+    Nginx(nginx::Access),
+    NginxError(nginx::ErrorLog),
+    Apache(apache::Access),
+    ApacheError(apache::ErrorLog),
+    Alb(Alb),
+    Envoy(Envoy),
 }
 
 /// The names of all parsers, for people.
-pub const NAMES: [&str; 4] = ["raw", "json", "cri", "docker"];
+pub const NAMES: [&str; 18] = [
+    "raw",
+    "json",
+    "logfmt",
+    "key_value",
+    "ltsv",
+    "csv",
+    "tsv",
+    "regex",
+    "nginx",
+    "nginx_error",
+    "apache",
+    "apache_error",
+    "alb",
+    "envoy",
+    "cef",
+    "klog",
+    "cri",
+    "docker",
+];
+
+/// What else some of them are called.
+pub const ALIASES: [(&str, &str); 8] = [
+    ("nginx_access", "nginx"),
+    ("apache_access", "apache"),
+    ("glog", "klog"),
+    ("delimited", "csv"),
+    ("aws_alb", "alb"),
+    ("istio", "envoy"),
+    ("kv", "key_value"),
+    ("none", "raw"),
+];
 
 impl Kind {
     /// Its name.
@@ -30,11 +85,45 @@ impl Kind {
             Self::Json => "json",
             Self::Cri => "cri",
             Self::Docker => "docker",
+            Self::Logfmt(_) => "logfmt",
+            Self::KeyValue(_) => "key_value",
+            Self::Ltsv(_) => "ltsv",
+            Self::Csv(_) => "csv",
+            Self::Tsv(_) => "tsv",
+            Self::Cef(_) => "cef",
+            Self::Klog(_) => "klog",
+            Self::Regex(_) => "regex",
+            Self::Nginx(_) => "nginx",
+            Self::NginxError(_) => "nginx_error",
+            Self::Apache(_) => "apache",
+            Self::ApacheError(_) => "apache_error",
+            Self::Alb(_) => "alb",
+            Self::Envoy(_) => "envoy",
+        }
+    }
+
+    /// The field that holds the time, and that which holds the level, where the format says it.
+    pub fn customs(&self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Raw | Self::Json | Self::Regex(_) => (None, None),
+            Self::Cri | Self::Docker => (Some("time"), None),
+            Self::Logfmt(_) => (Some(logfmt::TIME), logfmt::LEVEL),
+            Self::KeyValue(_) => (Some(key_value::TIME), key_value::LEVEL),
+            Self::Ltsv(_) => (Some(ltsv::TIME), ltsv::LEVEL),
+            Self::Csv(_) | Self::Tsv(_) => (Some(csv::TIME), csv::LEVEL),
+            Self::Cef(_) => (Some(cef::TIME), cef::LEVEL),
+            Self::Klog(_) => (Some(klog::TIME), klog::LEVEL),
+            Self::Nginx(_) => (Some(nginx::Access::TIME), None),
+            Self::NginxError(_) => (Some(nginx::ErrorLog::TIME), Some(nginx::ErrorLog::LEVEL)),
+            Self::Apache(_) => (Some(apache::Access::TIME), None),
+            Self::ApacheError(_) => (Some(apache::ErrorLog::TIME), Some(apache::ErrorLog::LEVEL)),
+            Self::Alb(_) => (Some(Alb::TIME), None),
+            Self::Envoy(_) => (Some(Envoy::TIME), None),
         }
     }
 
     /// Appends the line's fields, or says why the line is not what it reads. What was appended by then is the caller's to take back.
-    pub fn parse<'a>(&self, line: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
+    pub fn parse<'a>(&'a self, line: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
         match self {
             Self::Raw => {
                 event.push(MESSAGE, Value::text(line));
@@ -43,6 +132,19 @@ impl Kind {
             Self::Json => event.read_json(line.trim_ascii()),
             Self::Cri => cri_line(line, event),
             Self::Docker => docker_line(line, event),
+            Self::Logfmt(parser) => parser.parse(line, event),
+            Self::KeyValue(parser) => parser.parse(line, event),
+            Self::Ltsv(parser) => parser.parse(line, event),
+            Self::Csv(parser) | Self::Tsv(parser) => parser.parse(line, event),
+            Self::Cef(parser) => parser.parse(line, event),
+            Self::Klog(parser) => parser.parse(line, event),
+            Self::Regex(parser) => parser.parse(line, event),
+            Self::Nginx(parser) => parser.parse(line, event),
+            Self::NginxError(parser) => parser.parse(line, event),
+            Self::Apache(parser) => parser.parse(line, event),
+            Self::ApacheError(parser) => parser.parse(line, event),
+            Self::Alb(parser) => parser.parse(line, event),
+            Self::Envoy(parser) => parser.parse(line, event),
         }
     }
 }
