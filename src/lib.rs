@@ -31,3 +31,4 @@ pub mod route;
 pub mod signal;
 pub mod source;
 pub mod spool;
+pub mod transform;
