@@ -14,6 +14,8 @@ mod problem;
 mod raw;
 mod resolve;
 mod schema;
+mod shape;
+mod transforms;
 mod tree;
 mod walk;
 mod yaml;
@@ -29,6 +31,7 @@ pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
 pub use crate::parse::Parser;
 pub use crate::route::{StreamRule, Template};
+pub use crate::shape::Shape;
 pub use effective::Effective;
 pub use layers::{Base, BaseSource, CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
@@ -169,6 +172,8 @@ pub struct SourceConfig {
     pub encoding: Encoding,
     /// How a line becomes an event.
     pub parse: Parser,
+    /// What is done to the event.
+    pub shape: Shape,
     /// What happens to a line that the parser refuses.
     pub on_parse_error: OnParseError,
     /// What is added to each event.

@@ -20,10 +20,11 @@ use crate::event::{EventRef, Further, Rejected};
 use crate::frame::{Frame, FrameKind, Framer};
 use crate::multiline::Multiline;
 use crate::parse::{Added, Direct, Known, Origin};
+use crate::shape::{Shape, Shaping};
 use emit::{Emitter, Part, Text};
 pub use ranges::Range;
 use ranges::Spans;
-pub use shaped::Shaping;
+pub use shaped::{DROP_REASONS, Shaped};
 use streams::Streams;
 
 /// Rendered bytes at which a stretch is cut short: tiny lines that get large fields would make hundreds of times their bytes of them.
@@ -42,6 +43,8 @@ pub struct LineConfig {
     pub parse: Parser,
     /// What happens to lines that it refuses.
     pub on_parse_error: OnParseError,
+    /// What is done to what it makes.
+    pub shape: Shape,
     /// The longest line that stays whole.
     pub max_line_bytes: usize,
     /// What happens to longer ones.
@@ -61,6 +64,7 @@ impl Default for LineConfig {
         Self {
             parse: Parser::raw(),
             on_parse_error: OnParseError::Keep,
+            shape: Shape::default(),
             max_line_bytes: 1 << 20,
             long_lines: LongLines::Split,
             format: LineFormat::Plain,
@@ -74,7 +78,7 @@ impl Default for LineConfig {
 impl LineConfig {
     /// The direct way, if nothing is asked of an event that takes a list of its fields.
     fn direct(&self) -> Option<Direct> {
-        self.parse.direct()
+        self.parse.direct().filter(|_| self.shape.is_empty())
     }
 
     /// The longest line of a file that is read as a whole.
@@ -127,6 +131,8 @@ pub struct Counts {
     pub nested_errors: u64,
     /// Of those, the ones that were dropped.
     pub dropped_parse: u64,
+    /// What shaping did.
+    pub shaped: Shaped,
     /// Blank lines, which are no JSON.
     pub dropped_blank: u64,
     /// Lines in which bytes were replaced because they were not UTF-8.

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::event::{Event, Value};
-pub use added::{Added, Fields, Known, MESSAGE, Origin, TOPS, append_id};
+pub use added::{Added, Fields, Known, MESSAGE, Origin, TOPS, Whence, append_id};
 pub use direct::{Direct, Parsed, message, parse, text, without_return};
 pub use kind::Kind;
 

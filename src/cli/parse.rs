@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain};
 use crate::agent::host_name;
+use crate::clock;
 use crate::config::{OnParseError, Problems, SourceConfig};
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
@@ -259,6 +260,7 @@ impl Preview {
         // Line by line, so that a refused one can be told by its number.
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.lines.trail = output.explain.then(Vec::new);
+            self.lines.shaping.read_at = clock::unix_nanos();
             self.rest.extend_from_slice(piece);
             // What is too much for one batch goes on with another; here each is shown at once.
             loop {
@@ -332,7 +334,8 @@ impl Totals {
     fn add(&mut self, counts: &Counts) {
         self.lines += counts.lines;
         self.parse_errors += counts.parse_errors;
-        self.dropped += counts.dropped_parse + counts.dropped_blank;
+        let transformed: u64 = counts.shaped.dropped.iter().sum();
+        self.dropped += counts.dropped_parse + counts.dropped_blank + transformed;
         self.in_parts += counts.split;
         self.cut_short += counts.truncated;
         self.invalid_utf8 += counts.invalid_utf8;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{EXIT_FAILED, EXIT_USAGE, answer, complain};
+use crate::clock;
 use crate::config::{Document, Layers, Problems, SourceConfig, plain_yaml};
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
@@ -222,6 +223,7 @@ fn outcome(group: &Group, text: &str, path: &str) -> Outcome {
     let added = group.added_with_id(group.added(path), 0);
     let mut line = LineBuilder::new(Arc::clone(&group.line), added, "test".to_owned(), 0, 0);
     let mut lines = Lines::default();
+    lines.shaping.read_at = clock::unix_nanos();
     let (limit, bytes) = (max_event(DEFAULT_RECORD_LIMIT), text.as_bytes());
     let mut events = Vec::new();
     let mut parse_errors = 0;

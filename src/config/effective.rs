@@ -7,10 +7,13 @@ use serde::Serialize;
 use super::limits::{ADMIN_OFF, FIRELENS_AUTO, FIRELENS_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
+use super::shape::{written_level, written_timestamp};
 use super::{
     AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey,
     SourceConfig, SourceKind, Template, Until,
 };
+use crate::names::Schema;
+use crate::shape::Shape;
 
 /// Shows a configuration in effect.
 #[derive(Debug)]
@@ -91,6 +94,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     write_multiline(f, source.multiline.as_ref())?;
     writeln!(f, "    encoding: {}", text(&source.encoding.label()))?;
     writeln!(f, "    parse: {}", written(source.parse.spec()))?;
+    write_shape(f, &source.shape)?;
     writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
     writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;
     writeln!(f, "    partial_line_timeout: {}", Time(source.partial_line_timeout))?;
@@ -109,6 +113,18 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      metadata: {}", json(&source.add.metadata))?;
     // JSON is YAML, so that values of any kind need no writer of their own.
     writeln!(f, "      fields: {}", json(&source.add.fields))
+}
+
+fn write_shape(f: &mut fmt::Formatter<'_>, shape: &Shape) -> fmt::Result {
+    let null = || "null".to_owned();
+    writeln!(f, "    timestamp: {}", shape.timestamp.as_ref().map_or_else(null, |t| json(&written_timestamp(t))))?;
+    writeln!(f, "    level: {}", shape.level.as_ref().map_or_else(null, |level| json(&written_level(level))))?;
+    let names = shape.names.map(|schema| match schema {
+        Schema::Otel => "otel",
+        Schema::Ecs => "ecs",
+    });
+    writeln!(f, "    names: {}", names.unwrap_or("null"))?;
+    writeln!(f, "    transforms: {}", json(&shape.written))
 }
 
 fn write_forward(f: &mut fmt::Formatter<'_>, forward: &ForwardSettings) -> fmt::Result {

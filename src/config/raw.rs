@@ -129,6 +129,17 @@ pub(super) struct RawSource {
         extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse", "x-allowed" = super::parse::ALLOWED)
     )]
     pub(super) parse: Option<Value>,
+    /// The time of an event, as RFC 3339 with nanoseconds; without this it stays as it was written.
+    pub(super) timestamp: Option<RawTimestamp>,
+    /// The level of an event, as one of trace, debug, info, warn, error and fatal; without this it stays as it was written.
+    pub(super) level: Option<RawLevel>,
+    /// Whose names the fields of known formats get: those of OpenTelemetry's semantic conventions or of Elastic's common schema; by default they keep the
+    /// format's own.
+    pub(super) names: Option<RawNames>,
+    /// What is done with events, in order: a list of mappings with one key each; see "Parsing and shaping". (Fluent Bit: filters; Vector: `remap`, `filter`,
+    /// `sample` and others.)
+    #[schemars(extend("x-allowed" = "a list of transforms"))]
+    pub(super) transforms: Option<Vec<Value>>,
     /// What happens to a line that the parser refuses: `keep` sends it as `{"message": line}`, `drop` counts it,
     /// `dead_letter` writes it to a file in `state_dir`.
     #[schemars(extend("default" = limits::ON_PARSE_ERROR))]
@@ -235,6 +246,57 @@ pub(super) struct RawMultiline {
         extend("default" = limits::MULTILINE_MAX_LINES.default, "x-allowed" = limits::MULTILINE_MAX_LINES.allowed())
     )]
     pub(super) max_lines: Option<Amount>,
+}
+
+/// The time of an event. Where it has none that can be read, it is that of the container runtime, or of the reading, and counted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTimestamp {
+    /// The field that holds it; by default that of the parser's format, or the first of `@timestamp`, `timestamp`, `time`, `ts` and others with a time.
+    #[schemars(extend("x-allowed" = "a field's name"))]
+    pub(super) field: Option<String>,
+    /// How it is written: `auto` tells by its looks; a name such as `rfc3339`, `clf`, `syslog` or `epoch_ms`; a text with the directives of `strftime`; or a
+    /// list of them. (Fluent Bit: `Time_Format`.)
+    #[schemars(with = "Option<Value>", extend("default" = "auto", "x-allowed" = "a format's name, a text such as \"%d/%m/%Y %H:%M\", or a list of them"))]
+    pub(super) format: Option<Value>,
+    /// The zone of times that name none. (Fluent Bit: `Time_Offset`.)
+    #[schemars(extend("default" = "UTC", "x-allowed" = "UTC, an offset such as +02:00, a name such as Europe/Paris, or local"))]
+    pub(super) zone: Option<String>,
+    /// The field that it is put in, in place of the one that held it. (Fluent Bit: `Time_Key`.)
+    #[schemars(extend("default" = limits::TIMESTAMP_NAME, "x-allowed" = "a field's name"))]
+    pub(super) name: Option<String>,
+}
+
+/// The level of an event. One that is not known stays as it is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLevel {
+    /// The field that holds it; by default that of the parser's format, or the first of `level`, `severity`, `lvl` and others with a level.
+    #[schemars(extend("x-allowed" = "a field's name"))]
+    pub(super) field: Option<String>,
+    /// What numbers mean: `tens` from 10, trace, to 60, fatal; `syslog` from 0, emergency, to 7, debug; `otel` from 1 to 24.
+    #[schemars(extend("default" = "tens"))]
+    pub(super) numbers: Option<RawNumbers>,
+    /// The field that it is put in, in place of the one that held it.
+    #[schemars(extend("default" = limits::LEVEL_NAME, "x-allowed" = "a field's name"))]
+    pub(super) name: Option<String>,
+}
+
+/// What a level that is a number means.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawNumbers {
+    Tens,
+    Syslog,
+    Otel,
+}
+
+/// Whose names fields get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawNames {
+    Otel,
+    Ecs,
 }
 
 /// What is added to each event.

@@ -251,6 +251,7 @@ impl Resolver<'_> {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
         }
         let deleted = raw.deleted.unwrap_or_default();
+        let shape = self.shape(path, raw.timestamp, raw.level, raw.names, raw.transforms.unwrap_or_default());
         SourceConfig {
             name,
             kind,
@@ -277,6 +278,7 @@ impl Resolver<'_> {
             multiline: raw.multiline.map(|raw| self.multiline(&format!("{path}.multiline"), raw)),
             encoding: self.encoding(&format!("{path}.encoding"), raw.encoding.as_deref()),
             parse: self.parser(&format!("{path}.parse"), raw.parse.as_ref()),
+            shape,
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,

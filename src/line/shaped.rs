@@ -1,16 +1,49 @@
 //! A line by way of its fields: parsed, shaped, and rendered in one pass. Lines that need none of it go the direct way.
 
+use std::borrow::Cow;
+
 use super::Lines;
 use super::emit::{Emitter, Text};
 use crate::config::OnParseError;
 use crate::event::{Event, Rejected, Value};
 use crate::parse::{self, MESSAGE, Parsed};
+use crate::shape::{Stamp, Told};
+use crate::transform::{Context, Outcome};
 
-/// What goes from line to line: memory, and what transforms remember. It is a source's; whoever reads several files of one hands it on.
-#[derive(Debug, Default)]
-pub struct Shaping {
-    /// The memory of an event's list of fields.
-    memory: Event<'static>,
+/// What transforms drop events for, in the words of the `reason` label.
+pub const DROP_REASONS: [&str; 5] = ["keep", "drop", "sample", "rate_limit", "dedupe"];
+
+/// What became of the times and the drops of events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shaped {
+    /// Events that transforms dropped, by [`DROP_REASONS`].
+    pub dropped: [u64; DROP_REASONS.len()],
+    /// Events without a time of their own.
+    pub times_missing: u64,
+    /// Events whose time could not be read.
+    pub times_unreadable: u64,
+    /// By how many nanoseconds the last event that says its time is older than its reading.
+    pub skew_nanos: Option<i64>,
+}
+
+impl Shaped {
+    fn drop_one(&mut self, reason: &str) {
+        let place = DROP_REASONS.iter().position(|known| *known == reason);
+        // A reason that has no place here would be one of a new transform.
+        self.dropped[place.unwrap_or_default()] += 1;
+    }
+
+    fn time(&mut self, told: Told) {
+        match told {
+            Told::Own(skew) => {
+                let nearest = if skew < 0 { i64::MIN } else { i64::MAX };
+                self.skew_nanos = Some(i64::try_from(skew).unwrap_or(nearest));
+            }
+            Told::Runtime => {}
+            Told::Missing => self.times_missing += 1,
+            Told::Unreadable => self.times_unreadable += 1,
+        }
+    }
 }
 
 impl Emitter {
@@ -21,9 +54,10 @@ impl Emitter {
             return Parsed::Blank;
         }
         let line = parse::text(bytes);
-        *invalid_utf8 |= matches!(line, std::borrow::Cow::Owned(_));
+        *invalid_utf8 |= matches!(line, Cow::Owned(_));
+        let stamp = Stamp::new();
         let mut event = std::mem::take(&mut lines.shaping.memory).recycle();
-        let parsed = self.make(&line, text, &mut event, lines);
+        let parsed = self.make(&line, text, &mut event, &stamp, lines);
         if parsed == Parsed::Rendered {
             event.write_to(&mut lines.rendered);
         }
@@ -31,35 +65,96 @@ impl Emitter {
         parsed
     }
 
-    fn make<'a>(&'a self, line: &'a str, text: Text<'a>, event: &mut Event<'a>, lines: &mut Lines) -> Parsed {
+    fn make<'a>(
+        &'a self,
+        line: &'a str,
+        text: Text<'a>,
+        event: &mut Event<'a>,
+        stamp: &'a Stamp,
+        lines: &mut Lines,
+    ) -> Parsed {
+        let (time, level) = match self.fields_of(line, event, lines) {
+            Some(customs) => customs,
+            None => match self.config.on_parse_error {
+                OnParseError::Keep => {
+                    event.push(MESSAGE, Value::text(line));
+                    (None, None)
+                }
+                OnParseError::Drop => {
+                    lines.counts.dropped_parse += 1;
+                    return Parsed::Refused;
+                }
+                OnParseError::DeadLetter => {
+                    lines.rejected.push(Rejected { line: text.bytes.to_vec(), reason: "parse_error" });
+                    return Parsed::Refused;
+                }
+            },
+        };
+        let shape = &self.config.shape;
+        if let Some(timestamp) = &shape.timestamp {
+            let runtime = text.origin.map(|origin| origin.time).filter(|time| !time.is_empty());
+            let told = timestamp.apply(&mut lines.shaping, time, runtime, event, stamp);
+            lines.counts.shaped.time(told);
+            note(lines, || match told {
+                Told::Own(_) => format!("{}: the time of the event", timestamp.name),
+                Told::Runtime => format!("{}: the time of the container runtime", timestamp.name),
+                Told::Missing => format!("{}: when it was read, since no field says a time", timestamp.name),
+                Told::Unreadable => format!("{}: when it was read, since its time cannot be read", timestamp.name),
+            });
+        }
+        if let Some(wanted) = &shape.level {
+            let is_known = wanted.apply(level, event);
+            note(lines, || format!("{}: {}", wanted.name, if is_known { "normalised" } else { "none that is known" }));
+        }
+        if let Some(names) = shape.names {
+            names.apply(event);
+        }
+        let fields = self.fields(text.start, text.origin);
+        fields.set_on(event);
+        self.transformed(event, lines)
+    }
+
+    /// Parses, and answers which fields hold the time and the level by the customs of what was found; none if the line is refused.
+    fn fields_of<'a>(
+        &'a self,
+        line: &'a str,
+        event: &mut Event<'a>,
+        lines: &mut Lines,
+    ) -> Option<(Option<&'static str>, Option<&'static str>)> {
         let trail = &mut lines.trail;
         let mut refusals = |parser: &str, reason: &str| {
             if let Some(trail) = trail {
                 trail.push(format!("{parser}: refused, since {reason}"));
             }
         };
-        match self.config.parse.parse(line, event, &mut refusals) {
-            Ok(fit) => {
-                lines.counts.nested_errors += u64::from(fit.nested_refused);
-                note(lines, || format!("{}: fits", fit.step.label()));
-            }
-            Err(_) => {
-                lines.counts.parse_errors += 1;
-                match self.config.on_parse_error {
-                    OnParseError::Keep => event.push(MESSAGE, Value::text(line)),
-                    OnParseError::Drop => {
-                        lines.counts.dropped_parse += 1;
-                        return Parsed::Refused;
-                    }
-                    OnParseError::DeadLetter => {
-                        lines.rejected.push(Rejected { line: text.bytes.to_vec(), reason: "parse_error" });
-                        return Parsed::Refused;
-                    }
-                }
+        let Ok(fit) = self.config.parse.parse(line, event, &mut refusals) else {
+            lines.counts.parse_errors += 1;
+            return None;
+        };
+        lines.counts.nested_errors += u64::from(fit.nested_refused);
+        note(lines, || format!("{}: fits", fit.step.label()));
+        Some(fit.step.customs())
+    }
+
+    fn transformed<'a>(&'a self, event: &mut Event<'a>, lines: &mut Lines) -> Parsed {
+        let shape = &self.config.shape;
+        if shape.pipeline.is_empty() {
+            return Parsed::Rendered;
+        }
+        let whence = self.added.whence();
+        let context = Context {
+            now_nanos: lines.shaping.read_at,
+            source: &whence.source,
+            path: &whence.path,
+            host: &whence.host,
+        };
+        match lines.shaping.transform(shape, event, &context, lines.trail.as_mut()) {
+            Outcome::Kept => Parsed::Rendered,
+            Outcome::Dropped { reason, .. } => {
+                lines.counts.shaped.drop_one(reason);
+                Parsed::Dropped
             }
         }
-        self.fields(text.start, text.origin).set_on(event);
-        Parsed::Rendered
     }
 }
 

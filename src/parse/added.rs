@@ -30,6 +30,18 @@ pub struct Added {
     pub(super) objects: bool,
     /// What is known of the place, so far.
     known: Arc<Known>,
+    whence: Whence,
+}
+
+/// Where a file's events are from, for those who ask it of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whence {
+    /// The name of the configured source.
+    pub source: String,
+    /// The path of the file.
+    pub path: String,
+    /// The machine.
+    pub host: String,
 }
 
 /// The names of objects that hold what is known of the place.
@@ -130,6 +142,18 @@ impl Added {
     pub fn as_objects(mut self, objects: bool) -> Self {
         self.objects = objects;
         self
+    }
+
+    /// Says where the file's events are from.
+    #[must_use]
+    pub fn with_whence(mut self, whence: Whence) -> Self {
+        self.whence = whence;
+        self
+    }
+
+    /// Where the file's events are from.
+    pub fn whence(&self) -> &Whence {
+        &self.whence
     }
 
     /// Has each event say what it is called, which begins with this.

@@ -23,7 +23,7 @@ use crate::config::{self, LineFormat, Parser, SourceConfig, SourceKind, StartAt}
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
-use crate::parse::{Added, Known};
+use crate::parse::{Added, Known, Whence};
 use crate::route::Router;
 
 /// A configured source, ready to open files.
@@ -68,6 +68,7 @@ impl Group {
             start_at: config.start_at,
             line: Arc::new(LineConfig {
                 parse: parser(config),
+                shape: config.shape.clone(),
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
@@ -138,6 +139,7 @@ impl Group {
         Added::new(fields, self.add.offset)
             .with_origin(self.add.stream, self.add.time, kubernetes.map(Into::into))
             .as_objects(self.line.multiline.is_some() || !self.add.metadata.is_empty())
+            .with_whence(Whence { source: self.name.to_string(), path: path.to_owned(), host: self.host.clone() })
     }
 
     /// The same for a file of this tag, which its events' names begin with if they have one.
@@ -165,7 +167,13 @@ impl Group {
 /// where something is added. Any other parser is for what `log` says.
 fn parser(config: &SourceConfig) -> Parser {
     let add = &config.add;
-    let adds = add.host || add.path || add.offset || add.id || !add.fields.is_empty() || !add.metadata.is_empty();
+    let adds = !config.shape.is_empty()
+        || add.host
+        || add.path
+        || add.offset
+        || add.id
+        || !add.fields.is_empty()
+        || !add.metadata.is_empty();
     match (config.kind, config.parse.direct()) {
         (SourceKind::Forward, Some(_)) if adds => Parser::json(),
         (SourceKind::Forward, Some(_)) => Parser::raw(),

@@ -1,0 +1,111 @@
+//! The meaning of `timestamp`, `level` and `names`, and how they are shown. What is done with them is not decided here.
+
+use serde_json::{Value, json};
+
+use super::limits;
+use super::raw::{RawLevel, RawNames, RawNumbers, RawTimestamp};
+use super::resolve::Resolver;
+use crate::level::Numbers;
+use crate::names::Schema;
+use crate::shape::{Level, Shape, Timestamp};
+use crate::times::{Times, TimesError};
+
+impl Resolver<'_> {
+    pub(super) fn shape(
+        &mut self,
+        path: &str,
+        timestamp: Option<RawTimestamp>,
+        level: Option<RawLevel>,
+        names: Option<RawNames>,
+        transforms: Vec<Value>,
+    ) -> Shape {
+        let timestamp = timestamp.map(|raw| self.timestamp(&format!("{path}.timestamp"), raw));
+        let level = level.map(|raw| self.level(&format!("{path}.level"), raw));
+        let names = names.map(|raw| match raw {
+            RawNames::Otel => Schema::Otel,
+            RawNames::Ecs => Schema::Ecs,
+        });
+        let (pipeline, parsers) = self.transforms(&format!("{path}.transforms"), &transforms);
+        Shape { timestamp, level, names, pipeline, parsers, written: transforms }
+    }
+
+    fn timestamp(&mut self, path: &str, raw: RawTimestamp) -> Timestamp {
+        let formats = match raw.format {
+            None => Vec::new(),
+            Some(Value::String(format)) => vec![format],
+            Some(Value::Array(items)) => {
+                let texts = items.iter().enumerate().filter_map(|(index, item)| {
+                    if item.is_string() {
+                        return item.as_str().map(str::to_owned);
+                    }
+                    self.report(&format!("{path}.format[{index}]"), format!("{item} is no format; allowed: text"));
+                    None
+                });
+                texts.collect()
+            }
+            Some(other) => {
+                self.report(
+                    &format!("{path}.format"),
+                    format!("{other} is no format; allowed: text, or a list of texts"),
+                );
+                Vec::new()
+            }
+        };
+        if let Err(error) = Times::new(&formats, raw.zone.as_deref()) {
+            let field = match error {
+                TimesError::UnknownZone { .. } | TimesError::NoLocalZone => "zone",
+                _ => "format",
+            };
+            self.report(&format!("{path}.{field}"), error.to_string());
+        }
+        Timestamp {
+            field: self.field_name(&format!("{path}.field"), raw.field),
+            formats,
+            zone: raw.zone,
+            name: self
+                .field_name(&format!("{path}.name"), raw.name)
+                .unwrap_or_else(|| limits::TIMESTAMP_NAME.to_owned()),
+        }
+    }
+
+    fn level(&mut self, path: &str, raw: RawLevel) -> Level {
+        Level {
+            field: self.field_name(&format!("{path}.field"), raw.field),
+            numbers: match raw.numbers {
+                None | Some(RawNumbers::Tens) => Numbers::Tens,
+                Some(RawNumbers::Syslog) => Numbers::Syslog,
+                Some(RawNumbers::Otel) => Numbers::Otel,
+            },
+            name: self.field_name(&format!("{path}.name"), raw.name).unwrap_or_else(|| limits::LEVEL_NAME.to_owned()),
+        }
+    }
+
+    fn field_name(&mut self, path: &str, name: Option<String>) -> Option<String> {
+        if name.as_deref() == Some("") {
+            self.report(path, "is empty; write a field's name, or remove it".to_owned());
+        }
+        name
+    }
+}
+
+/// As `timestamp` is written.
+pub(super) fn written_timestamp(timestamp: &Timestamp) -> Value {
+    let format = match &timestamp.formats[..] {
+        [] => json!("auto"),
+        [one] => json!(one),
+        several => json!(several),
+    };
+    json!({
+        "field": timestamp.field, "format": format, "zone": timestamp.zone.as_deref().unwrap_or("UTC"), "name": timestamp.name
+    })
+}
+
+/// As `level` is written.
+pub(super) fn written_level(level: &Level) -> Value {
+    let numbers = match level.numbers {
+        Numbers::Tens => "tens",
+        Numbers::Syslog => "syslog",
+        Numbers::Otel => "otel",
+    };
+    json!({ "field": level.field, "numbers": numbers, "name": level.name })
+}
