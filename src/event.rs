@@ -354,7 +354,7 @@ impl<'a> Event<'a> {
 }
 
 /// Appends a JSON string. Hardly any text has what needs an escape, and to look for that in many bytes at a time is several times as fast as
-/// what serde_json does byte by byte.
+/// what `serde_json` does byte by byte.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     if needs_escape(text.as_bytes()) {
         serde_json::to_writer(out, text).expect("a Vec takes every write, and every str is a JSON string");
