@@ -70,38 +70,44 @@ impl<'a> Parts<'a> {
     fn read_until_level(&mut self, cursor: &mut Cursor<'a>) -> Result<(), &'static str> {
         for _ in 0..MAX_BEFORE {
             separators(cursor);
-            if self.time.is_none()
-                && let Some(time) = time(cursor)
-            {
+            if let Some(time) = self.time.is_none().then(|| time(cursor)).flatten() {
                 self.time = Some(time);
-                continue;
-            }
-            if let Some(text) = bracket(cursor, b'[', b']') {
-                if self.level.is_none() && is_level(text.trim_ascii()) {
-                    self.level = Some(text.trim_ascii());
-                } else if self.thread.is_none() {
-                    self.thread = Some(text.trim_ascii());
-                } else if self.context.is_none() {
-                    self.context = Some(text.trim_ascii());
-                } else {
-                    return Err("more in brackets before the level than log4j has there");
-                }
+            } else if let Some(text) = bracket(cursor, b'[', b']') {
+                self.read_bracket(text.trim_ascii())?;
             } else {
-                let word = cursor.word();
-                let bare = word.strip_suffix(':').unwrap_or(word);
-                match bare {
-                    level if is_level(level) && self.level.is_none() => self.level = Some(level),
-                    pid if self.pid.is_none() && !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()) => {
-                        self.pid = Some(pid)
-                    }
-                    _ => return Err("no level such as INFO where log4j has it"),
-                }
+                self.read_word(cursor.word())?;
             }
             if self.time.is_some() && self.level.is_some() {
                 return Ok(());
             }
         }
         Err("no time and level where log4j has them")
+    }
+
+    fn read_bracket(&mut self, text: &'a str) -> Result<(), &'static str> {
+        let place = if self.level.is_none() && is_level(text) {
+            &mut self.level
+        } else if self.thread.is_none() {
+            &mut self.thread
+        } else if self.context.is_none() {
+            &mut self.context
+        } else {
+            return Err("more in brackets before the level than log4j has there");
+        };
+        *place = Some(text);
+        Ok(())
+    }
+
+    fn read_word(&mut self, word: &'a str) -> Result<(), &'static str> {
+        let bare = word.strip_suffix(':').unwrap_or(word);
+        if self.level.is_none() && is_level(bare) {
+            self.level = Some(bare);
+        } else if self.pid.is_none() && !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+            self.pid = Some(word);
+        } else {
+            return Err("no level such as INFO where log4j has it");
+        }
+        Ok(())
     }
 
     fn read_after_level(&mut self, cursor: &mut Cursor<'a>) {
