@@ -11,6 +11,8 @@ pub mod apache;
 mod check;
 mod cursor;
 pub mod envoy;
+pub mod haproxy;
+pub mod log4j;
 pub mod nginx;
 pub mod regex;
 mod request;
