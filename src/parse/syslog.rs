@@ -42,6 +42,9 @@ pub enum Format {
 pub struct Syslog {
     /// Which of the formats lines may have.
     pub format: Format,
+    /// Whether a message of RFC 5424 that is marked as UTF-8 (by a BOM) is refused if it is not, as the RFC demands. Such lines are mostly cut within
+    /// a character by a sender with a limit, so they are taken unless this is asked for.
+    pub compliant_message: bool,
 }
 
 impl Syslog {
@@ -51,10 +54,16 @@ impl Syslog {
         let from = event.len();
         match self.format {
             Format::Rfc3164 => rfc3164::parse(rest, prioritised, event),
-            Format::Rfc5424 if prioritised => rfc5424::parse(rest, event),
-            Format::Rfc5424 => rfc5424::parse_bare(rest, event),
-            Format::Auto if prioritised && rfc5424::is_version(rest) => rfc5424::parse(rest, event),
-            Format::Auto if rfc5424::may_be_bare(rest) && rfc5424::parse_bare(rest, event).is_ok() => Ok(()),
+            Format::Rfc5424 if prioritised => rfc5424::parse(rest, self.compliant_message, event),
+            Format::Rfc5424 => rfc5424::parse_bare(rest, self.compliant_message, event),
+            Format::Auto if prioritised && rfc5424::is_version(rest) => {
+                rfc5424::parse(rest, self.compliant_message, event)
+            }
+            Format::Auto
+                if rfc5424::may_be_bare(rest) && rfc5424::parse_bare(rest, self.compliant_message, event).is_ok() =>
+            {
+                Ok(())
+            }
             Format::Auto => {
                 event.truncate(from);
                 rfc3164::parse(rest, prioritised, event)
@@ -145,7 +154,7 @@ mod tests {
             format in prop::sample::select(vec![Format::Auto, Format::Rfc3164, Format::Rfc5424]),
         ) {
             let line = format!("{head}{tail}");
-            sound(&line, |line, event| Syslog { format }.parse(line, event))?;
+            sound(&line, |line, event| Syslog { format, ..Syslog::default() }.parse(line, event))?;
         }
     }
 }

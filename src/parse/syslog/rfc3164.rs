@@ -47,7 +47,10 @@ fn hostname<'a>(scan: &mut Scan<'a>, event: &mut Event<'a>) {
         (Some(_), Some(name)) if scan.rest().starts_with('%') && Tag::read(scan.rest()).is_some() => name,
         _ => "",
     };
-    if name.is_empty() || scan.is_done() && !start.rest().ends_with(' ') || start.rest().starts_with("last message repeated ") {
+    if name.is_empty()
+        || scan.is_done() && !start.rest().ends_with(' ')
+        || start.rest().starts_with("last message repeated ")
+    {
         *scan = start;
         return;
     }
@@ -68,7 +71,8 @@ struct Tag<'a> {
 impl<'a> Tag<'a> {
     fn read(text: &'a str) -> Option<Self> {
         let word = text.get(..memchr(b' ', text.as_bytes()).unwrap_or(text.len()))?;
-        let (name, pid, rest) = match word.split_once('[').and_then(|(name, rest)| Some((name, rest.split_once(']')?))) {
+        let (name, pid, rest) = match word.split_once('[').and_then(|(name, rest)| Some((name, rest.split_once(']')?)))
+        {
             Some((name, (pid, behind))) => {
                 let rest = text.get(word.len() - behind.len()..)?;
                 match rest.strip_prefix(':') {
@@ -90,7 +94,7 @@ mod tests {
     use crate::parse::testing::outcome;
 
     fn parsed(line: &str) -> String {
-        outcome(line, |line, event| Syslog { format: Format::Rfc3164 }.parse(line, event))
+        outcome(line, |line, event| Syslog { format: Format::Rfc3164, ..Syslog::default() }.parse(line, event))
     }
 
     #[test]
@@ -141,8 +145,14 @@ mod tests {
                 "<133>Jun 13 16:33:35 haproxy[73411]: Proxy started.",
                 r#""timestamp":"Jun 13 16:33:35","appname":"haproxy","procid":73411,"message":"Proxy started."}"#,
             ),
-            ("<133>Feb  5 17:32:18 10.0.0.99 Use the BFG!", r#""timestamp":"Feb  5 17:32:18","hostname":"10.0.0.99","message":"Use the BFG!"}"#),
-            ("<133>Jan  1 00:00:00 last message repeated 2 times", r#""timestamp":"Jan  1 00:00:00","message":"last message repeated 2 times"}"#),
+            (
+                "<133>Feb  5 17:32:18 10.0.0.99 Use the BFG!",
+                r#""timestamp":"Feb  5 17:32:18","hostname":"10.0.0.99","message":"Use the BFG!"}"#,
+            ),
+            (
+                "<133>Jan  1 00:00:00 last message repeated 2 times",
+                r#""timestamp":"Jan  1 00:00:00","message":"last message repeated 2 times"}"#,
+            ),
             ("<133>su: 'su root' failed", r#""appname":"su","message":"'su root' failed"}"#),
             ("<133>Oct 11 it rained", r#""message":"Oct 11 it rained"}"#),
             (

@@ -32,7 +32,7 @@ fn version<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
 }
 
 /// Appends the fields of what is behind a priority.
-pub fn parse<'a>(text: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
+pub fn parse<'a>(text: &'a str, compliant: bool, event: &mut Event<'a>) -> Result<(), &'static str> {
     let mut scan = Scan::new(text);
     let version = version(&mut scan).ok_or("no version of RFC 5424 behind the priority")?;
     event.push("version", Value::Raw(version));
@@ -41,7 +41,7 @@ pub fn parse<'a>(text: &'a str, event: &mut Event<'a>) -> Result<(), &'static st
         timestamp(time, event)?;
     }
     header(&mut scan, event)?;
-    tail(&mut scan, event)
+    tail(&mut scan, compliant, event)
 }
 
 /// Whether a line without a priority could be one of RFC 5424, by its first words. RFC 3164 with a timestamp of ISO 8601 begins alike, but there the
@@ -63,7 +63,7 @@ pub fn may_be_bare(text: &str) -> bool {
 }
 
 /// Appends the fields of a line without a priority, and mostly without a version.
-pub fn parse_bare<'a>(text: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
+pub fn parse_bare<'a>(text: &'a str, compliant: bool, event: &mut Event<'a>) -> Result<(), &'static str> {
     let mut scan = Scan::new(text);
     let mut time = scan.word();
     if let Some(version) = version(&mut Scan::new(text)) {
@@ -72,7 +72,7 @@ pub fn parse_bare<'a>(text: &'a str, event: &mut Event<'a>) -> Result<(), &'stat
     }
     timestamp(time, event).map_err(|_| "neither a priority nor a timestamp of RFC 5424 at the start")?;
     header(&mut scan, event)?;
-    tail(&mut scan, event)
+    tail(&mut scan, compliant, event)
 }
 
 fn timestamp<'a>(text: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
@@ -109,8 +109,8 @@ fn is_printable(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Appends structured data and message.
-fn tail<'a>(scan: &mut Scan<'a>, event: &mut Event<'a>) -> Result<(), &'static str> {
+/// Appends structured data and message. A message that is marked as UTF-8 and is not has replacement characters by now.
+fn tail<'a>(scan: &mut Scan<'a>, compliant: bool, event: &mut Event<'a>) -> Result<(), &'static str> {
     if !scan.eat(NIL) {
         event.push("structured_data", elements(scan)?);
     }
@@ -118,7 +118,9 @@ fn tail<'a>(scan: &mut Scan<'a>, event: &mut Event<'a>) -> Result<(), &'static s
         return Err("no space behind structured data");
     }
     // The mark says that the message is UTF-8, and is no part of it.
-    scan.eat("\u{feff}");
+    if scan.eat("\u{feff}") && compliant && scan.rest().contains(char::REPLACEMENT_CHARACTER) {
+        return Err("a message that is marked as UTF-8 and is not");
+    }
     if !scan.is_done() {
         event.push("message", Value::text(scan.rest()));
     }
@@ -203,7 +205,7 @@ mod tests {
     use crate::parse::syslog::{Format, Syslog};
     use crate::parse::testing::{outcome, refused};
 
-    const RFC5424: Syslog = Syslog { format: Format::Rfc5424 };
+    const RFC5424: Syslog = Syslog { format: Format::Rfc5424, compliant_message: false };
 
     #[test]
     fn lines_of_the_rfc() {
@@ -216,7 +218,10 @@ mod tests {
                 r#"<165>1 2003-10-11T22:14:15.003Z h evntslog 8a1 ID47 [exampleSDID@32473 iut="3" eventSource= "Appli\]ca\"t\\ion\n" iut="4"][x@1 y=""] An event"#,
                 r#"{"facility":"local4","severity":"notice","version":1,"timestamp":"2003-10-11T22:14:15.003Z","hostname":"h","appname":"evntslog","procid":"8a1","msgid":"ID47","structured_data":{"exampleSDID@32473":{"iut":["3","4"],"eventSource":"Appli]ca\"t\\ion\\n"},"x@1":{"y":""}},"message":"An event"}"#,
             ),
-            ("<1>999 - - - 7 - [a]", r#"{"facility":"kern","severity":"alert","version":999,"procid":7,"structured_data":{"a":{}}}"#),
+            (
+                "<1>999 - - - 7 - [a]",
+                r#"{"facility":"kern","severity":"alert","version":999,"procid":7,"structured_data":{"a":{}}}"#,
+            ),
             ("<1>1 - - - - - - ", r#"{"facility":"kern","severity":"alert","version":1}"#),
         ];
         for (line, want) in cases {
@@ -258,5 +263,8 @@ mod tests {
             let got = refused(&line, |line, event| RFC5424.parse(line, event));
             assert!(got.starts_with(why), "{line}: {got}");
         }
+        let compliant = Syslog { compliant_message: true, ..RFC5424 };
+        let why = refused("<1>1 - - - - - - \u{feff}\u{fffd}", |line, event| compliant.parse(line, event));
+        assert_eq!(why, "a message that is marked as UTF-8 and is not");
     }
 }
