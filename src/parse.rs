@@ -28,6 +28,7 @@ pub mod logfmt;
 pub mod ltsv;
 pub mod scan;
 pub mod stamp;
+pub mod syslog;
 #[cfg(test)]
 mod testing;
 pub mod types;
@@ -206,6 +207,17 @@ impl fmt::Debug for Parser {
 }
 
 impl Step {
+    /// The parser whose fields an event has that it made.
+    pub fn parser(&self) -> &'static str {
+        match self {
+            Self::Whole(kind) => kind.name(),
+            Self::Field(nested) => match nested.parser.steps() {
+                [only] => only.parser(),
+                _ => Kind::Json.name(),
+            },
+        }
+    }
+
     /// The fields that hold the time and the level by the customs of what is read.
     pub fn customs(&self) -> (Option<&'static str>, Option<&'static str>) {
         match self {

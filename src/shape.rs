@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 
 use crate::event::{Event, Value};
 use crate::level::{self, Numbers};
-use crate::names::Schema;
+use crate::names::Scheme;
 use crate::parse::Parser;
 use crate::times::{self, Times};
 use crate::transform::{Context, Did, Outcome, Parsers, Pipeline, State};
@@ -26,7 +26,7 @@ pub struct Shape {
     /// How the level is found and said.
     pub level: Option<Level>,
     /// Whose names the fields get.
-    pub names: Option<Schema>,
+    pub names: Option<Scheme>,
     /// The transforms.
     pub pipeline: Pipeline,
     /// What transforms parse with.

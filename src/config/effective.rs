@@ -12,7 +12,7 @@ use super::{
     AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey,
     SourceConfig, SourceKind, Template, Until,
 };
-use crate::names::Schema;
+use crate::names::Scheme;
 use crate::shape::Shape;
 
 /// Shows a configuration in effect.
@@ -120,8 +120,8 @@ fn write_shape(f: &mut fmt::Formatter<'_>, shape: &Shape) -> fmt::Result {
     writeln!(f, "    timestamp: {}", shape.timestamp.as_ref().map_or_else(null, |t| json(&written_timestamp(t))))?;
     writeln!(f, "    level: {}", shape.level.as_ref().map_or_else(null, |level| json(&written_level(level))))?;
     let names = shape.names.map(|schema| match schema {
-        Schema::Otel => "otel",
-        Schema::Ecs => "ecs",
+        Scheme::Otel => "otel",
+        Scheme::Ecs => "ecs",
     });
     writeln!(f, "    names: {}", names.unwrap_or("null"))?;
     writeln!(f, "    transforms: {}", json(&shape.written))

@@ -11,12 +11,15 @@ use crate::parse::alb::Alb;
 use crate::parse::cef::Cef;
 use crate::parse::csv::{self, Csv};
 use crate::parse::envoy::Envoy;
+use crate::parse::haproxy::Haproxy;
 use crate::parse::key_value::{self, KeyValue, Whitespace};
 use crate::parse::kind::{ALIASES, Kind, NAMES};
 use crate::parse::klog::Klog;
+use crate::parse::log4j::Log4j;
 use crate::parse::logfmt::Logfmt;
 use crate::parse::ltsv::{self, Ltsv};
 use crate::parse::regex::{Regex, Type};
+use crate::parse::syslog::{Format, Syslog};
 use crate::parse::types::Types;
 use crate::parse::{self, Nested, Parser, Step, apache, nginx};
 
@@ -155,6 +158,9 @@ impl Resolver<'_> {
             "apache_error" => Some(Kind::ApacheError(apache::ErrorLog)),
             "alb" => Some(Kind::Alb(Alb)),
             "envoy" => Some(Kind::Envoy(Envoy)),
+            "haproxy" => Some(Kind::Haproxy(Haproxy)),
+            "log4j" => Some(Kind::Log4j(Log4j)),
+            "syslog" => Some(self.syslog(options)),
             "logfmt" => Some(self.logfmt(options)),
             "key_value" => self.key_value(options),
             "ltsv" => self.ltsv(options),
@@ -242,6 +248,13 @@ impl Resolver<'_> {
             rest: self.flag_option(options, "rest").unwrap_or(default.rest),
         });
         self.made(options, made)
+    }
+
+    fn syslog(&mut self, options: &mut Options<'_>) -> Kind {
+        let words = [("auto", Format::Auto), ("rfc3164", Format::Rfc3164), ("rfc5424", Format::Rfc5424)];
+        let format = self.word_option(options, "format", &words).unwrap_or_default();
+        let compliant_message = self.flag_option(options, "compliant_message").unwrap_or_default();
+        Kind::Syslog(Syslog { format, compliant_message })
     }
 
     fn cef(&mut self, options: &mut Options<'_>) -> Kind {

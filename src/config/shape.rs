@@ -6,7 +6,7 @@ use super::limits;
 use super::raw::{RawLevel, RawNames, RawNumbers, RawTimestamp};
 use super::resolve::Resolver;
 use crate::level::Numbers;
-use crate::names::Schema;
+use crate::names::Scheme;
 use crate::shape::{Level, Shape, Timestamp};
 use crate::times::{Times, TimesError};
 
@@ -19,17 +19,17 @@ impl Resolver<'_> {
         names: Option<RawNames>,
         transforms: Vec<Value>,
     ) -> Shape {
-        let timestamp = timestamp.map(|raw| self.timestamp(&format!("{path}.timestamp"), raw));
-        let level = level.map(|raw| self.level(&format!("{path}.level"), raw));
         let names = names.map(|raw| match raw {
-            RawNames::Otel => Schema::Otel,
-            RawNames::Ecs => Schema::Ecs,
+            RawNames::Otel => Scheme::Otel,
+            RawNames::Ecs => Scheme::Ecs,
         });
+        let timestamp = timestamp.map(|raw| self.timestamp(&format!("{path}.timestamp"), raw, names));
+        let level = level.map(|raw| self.level(&format!("{path}.level"), raw, names));
         let (pipeline, parsers) = self.transforms(&format!("{path}.transforms"), &transforms);
         Shape { timestamp, level, names, pipeline, parsers, written: transforms }
     }
 
-    fn timestamp(&mut self, path: &str, raw: RawTimestamp) -> Timestamp {
+    fn timestamp(&mut self, path: &str, raw: RawTimestamp, names: Option<Scheme>) -> Timestamp {
         let formats = match raw.format {
             None => Vec::new(),
             Some(Value::String(format)) => vec![format],
@@ -64,11 +64,11 @@ impl Resolver<'_> {
             zone: raw.zone,
             name: self
                 .field_name(&format!("{path}.name"), raw.name)
-                .unwrap_or_else(|| limits::TIMESTAMP_NAME.to_owned()),
+                .unwrap_or_else(|| names.map_or(limits::TIMESTAMP_NAME, Scheme::time).to_owned()),
         }
     }
 
-    fn level(&mut self, path: &str, raw: RawLevel) -> Level {
+    fn level(&mut self, path: &str, raw: RawLevel, names: Option<Scheme>) -> Level {
         Level {
             field: self.field_name(&format!("{path}.field"), raw.field),
             numbers: match raw.numbers {
@@ -76,7 +76,9 @@ impl Resolver<'_> {
                 Some(RawNumbers::Syslog) => Numbers::Syslog,
                 Some(RawNumbers::Otel) => Numbers::Otel,
             },
-            name: self.field_name(&format!("{path}.name"), raw.name).unwrap_or_else(|| limits::LEVEL_NAME.to_owned()),
+            name: self
+                .field_name(&format!("{path}.name"), raw.name)
+                .unwrap_or_else(|| names.map_or(limits::LEVEL_NAME, Scheme::level).to_owned()),
         }
     }
 

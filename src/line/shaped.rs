@@ -6,7 +6,8 @@ use super::Lines;
 use super::emit::{Emitter, Text};
 use crate::config::OnParseError;
 use crate::event::{Event, Rejected, Value};
-use crate::parse::{self, MESSAGE, Parsed};
+use crate::names;
+use crate::parse::{self, MESSAGE, Parsed, Step};
 use crate::shape::{Stamp, Told};
 use crate::transform::{Context, Outcome};
 
@@ -73,12 +74,12 @@ impl Emitter {
         stamp: &'a Stamp,
         lines: &mut Lines,
     ) -> Parsed {
-        let (time, level) = match self.fields_of(line, event, lines) {
-            Some(customs) => customs,
+        let (parser, (time, level)) = match self.fields_of(line, event, lines) {
+            Some(step) => (step.parser(), step.customs()),
             None => match self.config.on_parse_error {
                 OnParseError::Keep => {
                     event.push(MESSAGE, Value::text(line));
-                    (None, None)
+                    ("raw", (None, None))
                 }
                 OnParseError::Drop => {
                     lines.counts.dropped_parse += 1;
@@ -106,21 +107,16 @@ impl Emitter {
             let is_known = wanted.apply(level, event);
             note(lines, || format!("{}: {}", wanted.name, if is_known { "normalised" } else { "none that is known" }));
         }
-        if let Some(names) = shape.names {
-            names.apply(event);
+        if let Some(scheme) = shape.names {
+            names::rename(scheme, parser, event);
         }
         let fields = self.fields(text.start, text.origin);
         fields.set_on(event);
         self.transformed(event, lines)
     }
 
-    /// Parses, and answers which fields hold the time and the level by the customs of what was found; none if the line is refused.
-    fn fields_of<'a>(
-        &'a self,
-        line: &'a str,
-        event: &mut Event<'a>,
-        lines: &mut Lines,
-    ) -> Option<(Option<&'static str>, Option<&'static str>)> {
+    /// Parses, and answers what fitted; nothing if the line is refused.
+    fn fields_of<'a>(&'a self, line: &'a str, event: &mut Event<'a>, lines: &mut Lines) -> Option<&'a Step> {
         let trail = &mut lines.trail;
         let mut refusals = |parser: &str, reason: &str| {
             if let Some(trail) = trail {
@@ -133,7 +129,7 @@ impl Emitter {
         };
         lines.counts.nested_errors += u64::from(fit.nested_refused);
         note(lines, || format!("{}: fits", fit.step.label()));
-        Some(fit.step.customs())
+        Some(fit.step)
     }
 
     fn transformed<'a>(&'a self, event: &mut Event<'a>, lines: &mut Lines) -> Parsed {

@@ -8,11 +8,14 @@ use crate::parse::alb::Alb;
 use crate::parse::cef::{self, Cef};
 use crate::parse::csv::{self, Csv};
 use crate::parse::envoy::Envoy;
+use crate::parse::haproxy::Haproxy;
 use crate::parse::key_value::{self, KeyValue};
 use crate::parse::klog::{self, Klog};
+use crate::parse::log4j::Log4j;
 use crate::parse::logfmt::{self, Logfmt};
 use crate::parse::ltsv::{self, Ltsv};
 use crate::parse::regex::Regex;
+use crate::parse::syslog::{self, Syslog};
 use crate::parse::{MESSAGE, apache, nginx};
 
 /// A parser with its options.
@@ -41,10 +44,13 @@ pub enum Kind {
     ApacheError(apache::ErrorLog),
     Alb(Alb),
     Envoy(Envoy),
+    Haproxy(Haproxy),
+    Log4j(Log4j),
+    Syslog(Syslog),
 }
 
 /// The names of all parsers, for people.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 21] = [
     "raw",
     "json",
     "logfmt",
@@ -57,16 +63,21 @@ pub const NAMES: [&str; 18] = [
     "nginx_error",
     "apache",
     "apache_error",
-    "alb",
+    "haproxy",
     "envoy",
-    "cef",
+    "alb",
+    "log4j",
+    "syslog",
     "klog",
+    "cef",
     "cri",
     "docker",
 ];
 
 /// What else some of them are called.
-pub const ALIASES: [(&str, &str); 8] = [
+pub const ALIASES: [(&str, &str); 10] = [
+    ("logback", "log4j"),
+    ("java", "log4j"),
     ("nginx_access", "nginx"),
     ("apache_access", "apache"),
     ("glog", "klog"),
@@ -99,6 +110,9 @@ impl Kind {
             Self::ApacheError(_) => "apache_error",
             Self::Alb(_) => "alb",
             Self::Envoy(_) => "envoy",
+            Self::Haproxy(_) => "haproxy",
+            Self::Log4j(_) => "log4j",
+            Self::Syslog(_) => "syslog",
         }
     }
 
@@ -119,6 +133,9 @@ impl Kind {
             Self::ApacheError(_) => (Some(apache::ErrorLog::TIME), Some(apache::ErrorLog::LEVEL)),
             Self::Alb(_) => (Some(Alb::TIME), None),
             Self::Envoy(_) => (Some(Envoy::TIME), None),
+            Self::Haproxy(_) => (Some(Haproxy::TIME), None),
+            Self::Log4j(_) => (Some(Log4j::TIME), Some(Log4j::LEVEL)),
+            Self::Syslog(_) => (Some(syslog::TIME), syslog::LEVEL),
         }
     }
 
@@ -145,6 +162,9 @@ impl Kind {
             Self::ApacheError(parser) => parser.parse(line, event),
             Self::Alb(parser) => parser.parse(line, event),
             Self::Envoy(parser) => parser.parse(line, event),
+            Self::Haproxy(parser) => parser.parse(line, event),
+            Self::Log4j(parser) => parser.parse(line, event),
+            Self::Syslog(parser) => parser.parse(line, event),
         }
     }
 }
