@@ -13,6 +13,7 @@ mod name;
 mod nest;
 mod nested;
 mod rate_limit;
+mod redact;
 mod remove;
 mod rename;
 mod sample;
@@ -33,6 +34,7 @@ pub use name::{Name, NameError};
 pub use nest::Nest;
 pub use nested::{Nested, Parsers};
 pub use rate_limit::RateLimit;
+pub use redact::{PatternError, Preset, Redact, With};
 pub use remove::Remove;
 pub use rename::Rename;
 pub use sample::{RATE_FIELD, Sample};
@@ -66,6 +68,7 @@ pub enum Transform {
     Set(Set),
     Flatten(Flatten),
     Nest(Nest),
+    Redact(Box<Redact>),
     Truncate(Truncate),
     Dedupe(Dedupe),
     Metric(Metric),
@@ -85,6 +88,7 @@ impl Transform {
             Self::Set(_) => "set",
             Self::Flatten(_) => "flatten",
             Self::Nest(_) => "nest",
+            Self::Redact(_) => "redact",
             Self::Truncate(_) => "truncate",
             Self::Dedupe(_) => "dedupe",
             Self::Metric(_) => "metric",
@@ -96,6 +100,7 @@ impl Transform {
         match self {
             Self::RateLimit(limit) => Memory::Buckets(limit.buckets()),
             Self::Dedupe(dedupe) => Memory::Runs(Box::new(dedupe.runs())),
+            Self::Redact(redact) => Memory::Keys(Box::new(redact.open_keys())),
             Self::Metric(_) => Memory::Series(Series::default()),
             _ => Memory::None,
         }
@@ -109,6 +114,7 @@ enum Memory {
     Buckets(rate_limit::Buckets),
     Runs(Box<dedupe::Runs>),
     Series(Series),
+    Keys(Box<redact::OpenKeys>),
 }
 
 /// What a transform has done.
@@ -292,7 +298,7 @@ impl Pipeline {
                 Memory::Buckets(buckets) => buckets.evicted(),
                 Memory::Runs(runs) => runs.evicted(),
                 Memory::Series(series) => series.overflow,
-                Memory::None => 0,
+                Memory::Keys(_) | Memory::None => 0,
             };
             let invalid = if let Memory::Series(series) = memory { series.invalid } else { 0 };
             (transform.name(), Counts { forgotten, failed: counts.failed + invalid, ..*counts })
@@ -325,6 +331,7 @@ impl State {
                 Ok(is_changed) => Effect::changed(is_changed),
                 Err(()) => Effect::Failed("the name is that of a field that is no object"),
             },
+            (Transform::Redact(redact), Memory::Keys(keys)) => Effect::changed(redact.apply(keys, event, at)),
             (Transform::Truncate(truncate), _) => Effect::changed(truncate.apply(event)),
             (Transform::Dedupe(dedupe), Memory::Runs(runs)) => Effect::filtered(dedupe.lets_through(runs, event, at)),
             (Transform::Metric(metric), Memory::Series(series)) => {
@@ -339,7 +346,9 @@ impl State {
                 Err(why) => Effect::Failed(why),
             },
             // A state of another pipeline.
-            (Transform::RateLimit(_) | Transform::Dedupe(_) | Transform::Metric(_), _) => Effect::Nothing,
+            (Transform::RateLimit(_) | Transform::Dedupe(_) | Transform::Metric(_) | Transform::Redact(_), _) => {
+                Effect::Nothing
+            }
         };
         let counts = &mut self.counts[index];
         match effect {
