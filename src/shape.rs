@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use crate::event::{Event, Value};
 use crate::level::{self, Numbers};
 use crate::names::Scheme;
-use crate::parse::Parser;
+use crate::parse::{MESSAGE, Parser};
 use crate::times::{self, Times};
 use crate::transform::{Context, Did, Outcome, Parsers, Pipeline, State};
 
@@ -97,6 +97,21 @@ impl Shaping {
     /// The numbers that transforms have, if an event has come by.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
+    }
+
+    /// A text that is no event, without its secrets: a line that is refused, or a part of one.
+    pub fn redact<'t>(&mut self, shape: &Shape, text: &'t str, context: &Context<'_>) -> Cow<'t, str> {
+        if !shape.pipeline.redacts() {
+            return Cow::Borrowed(text);
+        }
+        let seed = self.read_at;
+        let state = self.state.get_or_insert_with(|| shape.pipeline.state(seed));
+        let mut event = Event::default();
+        event.push(MESSAGE, Value::text(text));
+        shape.pipeline.redact(state, &mut event, context);
+        // A field that is removed as a whole leaves nothing of its text.
+        let left = event.remove(MESSAGE).map(|value| value.as_str().into_owned()).unwrap_or_default();
+        if left == text { Cow::Borrowed(text) } else { Cow::Owned(left) }
     }
 
     /// Takes an event through the transforms. `trail` is told what each did, if somebody asks.

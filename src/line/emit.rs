@@ -8,7 +8,7 @@ use super::ids::Ids;
 use super::ranges::{Range, Spans};
 use super::{LineConfig, Lines};
 use crate::config::{LongLines, OnParseError};
-use crate::event::{EventRef, Further, Rejected, Value};
+use crate::event::{EventRef, Further, Value};
 use crate::frame::char_boundary;
 use crate::parse::{self, Added, Fields, Origin, Parsed};
 
@@ -124,7 +124,7 @@ impl Emitter {
             }
             OnParseError::Drop => lines.counts.dropped_parse += 1,
             OnParseError::DeadLetter => {
-                lines.rejected.push(Rejected { line: text.bytes.to_vec(), reason: "parse_error" });
+                self.reject(text.bytes, "parse_error", lines);
             }
         }
         Parsed::Refused
@@ -248,7 +248,7 @@ impl Emitter {
                 Extent::Truncated => extent,
             };
             let beginning = Text { bytes: &line[..cut], ..text };
-            self.render_cut(beginning, extent, part, &mut lines.rendered, &mut invalid_utf8);
+            self.render_cut(beginning, extent, part, lines, &mut invalid_utf8);
             if lines.rendered.len() - from <= max_event || take <= SMALLEST_PART_BYTES {
                 return (cut, invalid_utf8);
             }
@@ -257,8 +257,9 @@ impl Emitter {
         }
     }
 
-    /// A part of a line carries the fields by which Docker's log drivers mark parts, so that what joins those joins these.
-    fn render_cut(&self, text: Text<'_>, extent: Extent, part: &Part, out: &mut Vec<u8>, invalid_utf8: &mut bool) {
+    /// A part of a line carries the fields by which Docker's log drivers mark parts, so that what joins those joins these. Of the transforms only
+    /// those that redact are for it: it has no fields.
+    fn render_cut(&self, text: Text<'_>, extent: Extent, part: &Part, lines: &mut Lines, invalid_utf8: &mut bool) {
         let owned = |t: String| Value::Text(Cow::Owned(t));
         let marks = match extent {
             Extent::Truncated => vec![("truncated", Value::Bool(true))],
@@ -273,7 +274,9 @@ impl Emitter {
         let whole = matches!(extent, Extent::Part { last: true });
         let line = if whole { parse::without_return(text.bytes) } else { text.bytes };
         let fields = Fields { id: None, ..self.fields(text.start, text.origin) };
-        parse::message(line, &marks, fields, out, invalid_utf8);
+        let redacted = self.redacted(line, lines);
+        let line = redacted.as_deref().map_or(line, str::as_bytes);
+        parse::message(line, &marks, fields, &mut lines.rendered, invalid_utf8);
     }
 }
 

@@ -86,7 +86,7 @@ impl Emitter {
                     return Parsed::Refused;
                 }
                 OnParseError::DeadLetter => {
-                    lines.rejected.push(Rejected { line: text.bytes.to_vec(), reason: "parse_error" });
+                    self.reject(text.bytes, "parse_error", lines);
                     return Parsed::Refused;
                 }
             },
@@ -132,18 +132,39 @@ impl Emitter {
         Some(fit.step)
     }
 
+    /// Has a line set aside, without the secrets that events are to have none of.
+    pub(super) fn reject(&self, line: &[u8], reason: &'static str, lines: &mut Lines) {
+        let line = match self.redacted(line, lines) {
+            Some(redacted) => redacted.into_bytes(),
+            None => line.to_vec(),
+        };
+        lines.rejected.push(Rejected { line, reason });
+    }
+
+    /// A text that is no event without its secrets; nothing if there are none.
+    pub(super) fn redacted(&self, bytes: &[u8], lines: &mut Lines) -> Option<String> {
+        let shape = &self.config.shape;
+        if !shape.pipeline.redacts() {
+            return None;
+        }
+        let context = self.context(lines.shaping.read_at);
+        match lines.shaping.redact(shape, &parse::text(bytes), &context) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(redacted) => Some(redacted),
+        }
+    }
+
+    fn context(&self, now_nanos: u64) -> Context<'_> {
+        let whence = self.added.whence();
+        Context { now_nanos, source: &whence.source, path: &whence.path, host: &whence.host }
+    }
+
     fn transformed<'a>(&'a self, event: &mut Event<'a>, lines: &mut Lines) -> Parsed {
         let shape = &self.config.shape;
         if shape.pipeline.is_empty() {
             return Parsed::Rendered;
         }
-        let whence = self.added.whence();
-        let context = Context {
-            now_nanos: lines.shaping.read_at,
-            source: &whence.source,
-            path: &whence.path,
-            host: &whence.host,
-        };
+        let context = self.context(lines.shaping.read_at);
         match lines.shaping.transform(shape, event, &context, lines.trail.as_mut()) {
             Outcome::Kept => Parsed::Rendered,
             Outcome::Dropped { reason, .. } => {
