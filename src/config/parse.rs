@@ -84,7 +84,7 @@ impl Resolver<'_> {
     }
 
     /// One parser, and how it is written in short.
-    fn step(&mut self, path: &str, value: &Value) -> Option<(Step, Value)> {
+    pub(super) fn step(&mut self, path: &str, value: &Value) -> Option<(Step, Value)> {
         match value {
             Value::String(name) => {
                 let empty = Map::new();

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits;
+use super::transforms::RawTransform;
 use super::{
     Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, SourceKind, StartAt,
 };
@@ -138,8 +139,8 @@ pub(super) struct RawSource {
     pub(super) names: Option<RawNames>,
     /// What is done with events, in order: a list of mappings with one key each; see "Parsing and shaping". (Fluent Bit: filters; Vector: `remap`, `filter`,
     /// `sample` and others.)
-    #[schemars(extend("x-allowed" = "a list of transforms"))]
-    pub(super) transforms: Option<Vec<Value>>,
+    #[schemars(with = "Option<Vec<RawTransform>>", extend("x-allowed" = "a list of transforms"))]
+    pub(super) transforms: Option<Vec<Written<RawTransform>>>,
     /// What happens to a line that the parser refuses: `keep` sends it as `{"message": line}`, `drop` counts it,
     /// `dead_letter` writes it to a file in `state_dir`.
     #[schemars(extend("default" = limits::ON_PARSE_ERROR))]
@@ -576,6 +577,23 @@ impl JsonSchema for Amount {
 
     fn inline_schema() -> bool {
         true
+    }
+}
+
+/// Something, and how it is written.
+#[derive(Debug)]
+pub(super) struct Written<T> {
+    /// What it is.
+    pub(super) raw: T,
+    /// How it is written.
+    pub(super) text: Value,
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Written<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        let text = Value::deserialize(de)?;
+        let raw = T::deserialize(&text).map_err(serde::de::Error::custom)?;
+        Ok(Self { raw, text })
     }
 }
 

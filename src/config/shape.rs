@@ -3,12 +3,15 @@
 use serde_json::{Value, json};
 
 use super::limits;
-use super::raw::{RawLevel, RawNames, RawNumbers, RawTimestamp};
+use super::raw::{RawLevel, RawNames, RawNumbers, RawTimestamp, Written};
 use super::resolve::Resolver;
+use super::transforms::RawTransform;
 use crate::level::Numbers;
 use crate::names::Scheme;
+use crate::parse::{Parser, Step};
 use crate::shape::{Level, Shape, Timestamp};
 use crate::times::{Times, TimesError};
+use crate::transform::{Name, Nested, Pipeline};
 
 impl Resolver<'_> {
     pub(super) fn shape(
@@ -17,7 +20,7 @@ impl Resolver<'_> {
         timestamp: Option<RawTimestamp>,
         level: Option<RawLevel>,
         names: Option<RawNames>,
-        transforms: Vec<Value>,
+        transforms: Vec<Written<RawTransform>>,
     ) -> Shape {
         let names = names.map(|raw| match raw {
             RawNames::Otel => Scheme::Otel,
@@ -25,8 +28,29 @@ impl Resolver<'_> {
         });
         let timestamp = timestamp.map(|raw| self.timestamp(&format!("{path}.timestamp"), raw, names));
         let level = level.map(|raw| self.level(&format!("{path}.level"), raw, names));
-        let (pipeline, parsers) = self.transforms(&format!("{path}.transforms"), &transforms);
-        Shape { timestamp, level, names, pipeline, parsers, written: transforms }
+        let (transforms, mut written): (Vec<RawTransform>, Vec<Value>) =
+            transforms.into_iter().map(|Written { raw, text }| (raw, text)).unzip();
+        written.iter_mut().for_each(mask_salt);
+        let mut parsers = Vec::new();
+        let transforms = self.transforms(&format!("{path}.transforms"), transforms, &mut |this, path, value| {
+            this.parsed_field(path, value, &mut parsers)
+        });
+        Shape { timestamp, level, names, pipeline: Pipeline::new(transforms), parsers, written }
+    }
+
+    /// The transform that parses a field, with its parser among the others.
+    fn parsed_field(&mut self, path: &str, value: &Value, parsers: &mut Vec<Parser>) -> Option<Nested> {
+        let Some((Step::Field(nested), _)) = self.step(path, value) else {
+            if !self.is_bad(path) && !self.has_bad_part(path) {
+                let message =
+                    "has no field, which names what is parsed; write a mapping such as {field: log, as: json}";
+                self.report(path, message.to_owned());
+            }
+            return None;
+        };
+        let name = Name::parse(&nested.field).map_err(|error| self.report(&format!("{path}.field"), error.to_string()));
+        parsers.push(nested.parser);
+        Some(Nested::new(name.ok()?, parsers.len() - 1))
     }
 
     fn timestamp(&mut self, path: &str, raw: RawTimestamp, names: Option<Scheme>) -> Timestamp {
@@ -87,6 +111,13 @@ impl Resolver<'_> {
             self.report(path, "is empty; write a field's name, or remove it".to_owned());
         }
         name
+    }
+}
+
+/// What nobody may see is not shown.
+fn mask_salt(transform: &mut Value) {
+    if let Some(salt) = transform.get_mut("redact").and_then(|redact| redact.get_mut("salt")) {
+        *salt = "***".into();
     }
 }
 
