@@ -182,7 +182,7 @@ const ENVOY: Table = &[
     ("requested_server_name", Names("tls.client.server_name", "tls.client.server_name")),
 ];
 
-/// HAProxy, by the names of its manual.
+/// The load balancer `HAProxy`, by the names of its manual.
 const HAPROXY: Table = &[
     ("client_ip", Client),
     ("client_port", Names("client.port", "source.port")),

@@ -191,7 +191,7 @@ impl Times {
     }
 }
 
-/// What a JSON value says, if it stands there as it is: a string without escapes, a number, or one of these in MongoDB's `{"$date": …}`.
+/// What a JSON value says, if it stands there as it is: a string without escapes, a number, or one of these in `MongoDB`'s `{"$date": …}`.
 fn plain(json: &str) -> Option<&str> {
     let json = json.trim_ascii();
     let json = match json.strip_prefix('{').and_then(|json| json.strip_suffix('}')) {
