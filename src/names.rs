@@ -199,6 +199,8 @@ const HAPROXY: Table = &[
     ("http_path", Target),
     ("message", Message),
     ("pid", PID),
+    ("process_name", Names("process.executable.name", "process.name")),
+    ("syslog_server", Names("host.name", "log.syslog.hostname")),
 ];
 
 /// syslog, and journald.
@@ -239,6 +241,7 @@ const LOG4J: Table = &[
     ("message", Message),
     ("exception", STACK),
     ("stack_trace", STACK),
+    ("application", SERVICE),
 ];
 
 /// The Common Event Format.

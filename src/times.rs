@@ -75,8 +75,8 @@ pub enum TimesError {
         nearest: String,
     },
     /// A zone is neither an offset nor in the database.
-    #[error("the zone `{zone}` is not known{}; a zone is UTC, an offset like +02:00, or a name like Europe/Paris",
-        nearest.as_ref().map(|nearest| format!(": is `{nearest}` meant?")).unwrap_or_default())]
+    #[error("the zone `{zone}` is not known: {}a zone is UTC, an offset like +02:00, or a name like Europe/Paris",
+        nearest.as_ref().map(|nearest| format!("is `{nearest}` meant? ")).unwrap_or_default())]
     UnknownZone {
         /// The zone.
         zone: String,

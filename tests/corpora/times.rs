@@ -94,14 +94,14 @@ fn walk(value: &Value, look: &mut impl FnMut(&str, &Value)) {
 
 /// A case that is nothing but a text, its format and its zone.
 fn own_format(case: &Value, id: &str, input: &str, tally: &mut Tally) {
-    let format = case["options"]["format"].as_str().unwrap();
+    let format = case["options"]["format"].as_str().expect("a format");
     let times = Times::new(&[format], case["options"]["timezone"].as_str());
     tally.exact += 1;
     match (case["expect"].as_str(), times) {
         (Some("error"), Err(_)) => {}
         (Some("ok"), Ok(mut times)) => {
             let got = times.read(input, READ_AT);
-            if got != Ok(nanos(case["expected"]["$timestamp"].as_str().unwrap())) {
+            if got != Ok(nanos(case["expected"]["$timestamp"].as_str().expect("a time"))) {
                 tally.failed.push(format!("{id}: {got:?}"));
             }
         }
@@ -115,16 +115,18 @@ fn fluentd(time: &Value, id: &str, input: &str, tally: &mut Tally) {
         return exactly(id, input, rfc3339, tally);
     }
     let Some(text) = time["text"].as_str() else { return };
-    let auto = Times::new(&["auto"], None).unwrap().read(text, READ_AT);
-    let own = time["format"].as_str().map(|format| Times::new(&[format], None).unwrap().read(text, READ_AT));
+    let looks = auto().read(text, READ_AT);
+    let own = time["format"]
+        .as_str()
+        .map(|format| Times::new(&[format], None).expect("a format that is known").read(text, READ_AT));
     tally.texts += 1;
-    if auto.is_err() || own.is_some_and(|own| own.is_err() || own != auto && !id.contains(SWAPPED)) {
-        tally.failed.push(format!("{id}: {text}: by its looks {auto:?}, by its format {own:?}"));
+    if looks.is_err() || own.is_some_and(|own| own.is_err() || own != looks && !id.contains(SWAPPED)) {
+        tally.failed.push(format!("{id}: {text}: by its looks {looks:?}, by its format {own:?}"));
     }
 }
 
 fn nanos(rfc3339: &str) -> i128 {
-    Times::new(&["rfc3339"], None).unwrap().read(rfc3339, READ_AT).unwrap()
+    auto().read(rfc3339, READ_AT).expect("a time of RFC 3339")
 }
 
 /// Some words of the line are this time, by their looks.
@@ -133,7 +135,7 @@ fn exactly(id: &str, input: &str, want: &str, tally: &mut Tally) {
         // A format without a year: which one it is depends on when it is read.
         return;
     }
-    let mut times = Times::new(&["auto"], None).unwrap();
+    let mut times = auto();
     let want = nanos(want);
     let ends = |c: char| c.is_whitespace() || "[]\"|<>=,;".contains(c);
     let cuts: Vec<usize> = std::iter::once(0)
@@ -160,7 +162,7 @@ fn exactly(id: &str, input: &str, want: &str, tally: &mut Tally) {
 /// The text is a time by its looks, whichever.
 fn readable(id: &str, text: &str, tally: &mut Tally) {
     tally.texts += 1;
-    let read = Times::new(&["auto"], None).unwrap().read(text, READ_AT);
+    let read = auto().read(text, READ_AT);
     match (read, why_not(text)) {
         (Ok(_), None) => {}
         (Err(_), Some(why)) => *tally.explained.entry(why).or_default() += 1,
@@ -175,4 +177,8 @@ fn why_not(text: &str) -> Option<&'static str> {
         digits if digits.len() < 9 && digits.iter().all(u8::is_ascii_digit) => Some(SMALL),
         _ => None,
     }
+}
+
+fn auto() -> Times {
+    Times::new(&["auto"], None).expect("a name that is known")
 }
