@@ -110,26 +110,20 @@ impl Level {
 
     /// The level that a number says.
     pub fn of_number(number: u64, numbers: Numbers) -> Option<Self> {
-        match (numbers, number) {
-            (Numbers::Tens, 10..20) => Some(Self::TRACE),
-            (Numbers::Tens, 20..30) => Some(Self::DEBUG),
-            (Numbers::Tens, 30..40) => Some(Self::INFO),
-            (Numbers::Tens, 40..50) => Some(Self::WARN),
-            (Numbers::Tens, 50..60) => Some(Self::ERROR),
-            (Numbers::Tens, 60..70) => Some(Self::FATAL),
-            (Numbers::Syslog, 0) => Some(Self::FATAL),
-            (Numbers::Syslog, 1) => Some(Self::ALERT),
-            (Numbers::Syslog, 2) => Some(Self::CRITICAL),
-            (Numbers::Syslog, 3) => Some(Self::ERROR),
-            (Numbers::Syslog, 4) => Some(Self::WARN),
-            (Numbers::Syslog, 5) => Some(Self::NOTICE),
-            (Numbers::Syslog, 6) => Some(Self::INFO),
-            (Numbers::Syslog, 7) => Some(Self::DEBUG),
-            (Numbers::Otel, 1..=24) => u8::try_from(number).ok().map(Self),
-            _ => None,
+        let at = usize::try_from(number).ok()?;
+        match numbers {
+            Numbers::Tens => TENS.get((at / 10).checked_sub(1)?).copied(),
+            Numbers::Syslog => SYSLOG.get(at).copied(),
+            Numbers::Otel => (1..=24).contains(&number).then(|| u8::try_from(number).ok().map(Self))?,
         }
     }
 }
+
+/// What pino and bunyan have from 10 on.
+const TENS: [Level; 6] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR, Level::FATAL];
+/// What syslog has from 0 on.
+const SYSLOG: [Level; 8] =
+    [Level::FATAL, Level::ALERT, Level::CRITICAL, Level::ERROR, Level::WARN, Level::NOTICE, Level::INFO, Level::DEBUG];
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,8 +136,8 @@ fn bare(text: &[u8]) -> &[u8] {
     let mut text = text;
     loop {
         text = match text {
-            [b' ' | b'\t' | b'[' | b'<' | b'(' | b'{' | b'"' | b'\'', rest @ ..] => rest,
-            [rest @ .., b' ' | b'\t' | b']' | b'>' | b')' | b'}' | b'"' | b'\'' | b':' | b',' | b'|'] => rest,
+            [b' ' | b'\t' | b'[' | b'<' | b'(' | b'{' | b'"' | b'\'', rest @ ..]
+            | [rest @ .., b' ' | b'\t' | b']' | b'>' | b')' | b'}' | b'"' | b'\'' | b':' | b',' | b'|'] => rest,
             [b'\x1b', b'[', rest @ ..] => after_colour(rest),
             // Where a colour ends is the last one.
             [rest @ .., b'm'] if colour_at_end(rest).is_some() => colour_at_end(rest).unwrap_or_default(),
@@ -177,18 +171,17 @@ fn word_of(word: &[u8]) -> Option<Level> {
         }
         b"fine" => Level(6),
         b"config" | b"conf" => Level(7),
-        b"info" | b"information" | b"informational" | b"inf" | b"i" | b"normal" | b"success" | b"http" => Level::INFO,
+        b"info" | b"information" | b"informational" | b"inf" | b"i" | b"normal" | b"success" | b"http"
         // PostgreSQL's own, and what it adds to others.
-        b"log" | b"statement" | b"detail" | b"hint" | b"context" | b"query" | b"location" | b"system" => Level::INFO,
+        | b"log" | b"statement" | b"detail" | b"hint" | b"context" | b"query" | b"location" | b"system" => Level::INFO,
         b"notice" | b"note" | b"notification" | b"n" | b"*" => Level::NOTICE,
         b"warn" | b"warning" | b"wrn" | b"w" | b"#" | b"deprecation" | b"deprecated" => Level::WARN,
         b"error" | b"err" | b"eror" | b"e" | b"fail" | b"failure" | b"failed" | b"severe" | b"exception" => {
             Level::ERROR
         }
         b"crit" | b"dpanic" => Level::CRITICAL,
-        b"alert" => Level::ALERT,
-        // Zap's and PostgreSQL's differ; neither ends more than one program.
-        b"panic" => Level::ALERT,
+        // Zap's panic and PostgreSQL's are not the same, and neither ends more than one program.
+        b"alert" | b"panic" => Level::ALERT,
         b"fatal" | b"ftl" | b"f" | b"critical" | b"crt" | b"c" | b"emerg" | b"emergency" | b"assert" | b"a"
         | b"wtf" => Level::FATAL,
         b"trace2" => Level(2),

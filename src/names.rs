@@ -182,7 +182,7 @@ const ENVOY: Table = &[
     ("requested_server_name", Names("tls.client.server_name", "tls.client.server_name")),
 ];
 
-/// HAProxy, by the names of its manual.
+/// The load balancer `HAProxy`, by the names of its manual.
 const HAPROXY: Table = &[
     ("client_ip", Client),
     ("client_port", Names("client.port", "source.port")),
@@ -199,6 +199,8 @@ const HAPROXY: Table = &[
     ("http_path", Target),
     ("message", Message),
     ("pid", PID),
+    ("process_name", Names("process.executable.name", "process.name")),
+    ("syslog_server", Names("host.name", "log.syslog.hostname")),
 ];
 
 /// syslog, and journald.
@@ -239,6 +241,7 @@ const LOG4J: Table = &[
     ("message", Message),
     ("exception", STACK),
     ("stack_trace", STACK),
+    ("application", SERVICE),
 ];
 
 /// The Common Event Format.

@@ -75,8 +75,8 @@ pub enum TimesError {
         nearest: String,
     },
     /// A zone is neither an offset nor in the database.
-    #[error("the zone `{zone}` is not known{}; a zone is UTC, an offset like +02:00, or a name like Europe/Paris",
-        nearest.as_ref().map(|nearest| format!(": is `{nearest}` meant?")).unwrap_or_default())]
+    #[error("the zone `{zone}` is not known: {}a zone is UTC, an offset like +02:00, or a name like Europe/Paris",
+        nearest.as_ref().map(|nearest| format!("is `{nearest}` meant? ")).unwrap_or_default())]
     UnknownZone {
         /// The zone.
         zone: String,
@@ -191,7 +191,7 @@ impl Times {
     }
 }
 
-/// What a JSON value says, if it stands there as it is: a string without escapes, a number, or one of these in MongoDB's `{"$date": …}`.
+/// What a JSON value says, if it stands there as it is: a string without escapes, a number, or one of these in `MongoDB`'s `{"$date": …}`.
 fn plain(json: &str) -> Option<&str> {
     let json = json.trim_ascii();
     let json = match json.strip_prefix('{').and_then(|json| json.strip_suffix('}')) {

@@ -16,13 +16,12 @@ const LAST_NANO: i128 = (LAST as i128 + 1) * SECOND as i128 - 1;
 /// Nanoseconds since 1970, as seconds and nanoseconds beyond; what the years of RFC 3339 do not reach becomes the nearest that they do.
 pub(super) fn split(nanos: i128) -> (i64, u32) {
     // Division of 128 bits is many times as slow; 64 go from 1677 to 2262.
-    let (second, rest) = match i64::try_from(nanos) {
-        Ok(nanos) => (nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND)),
-        Err(_) => {
-            let nanos = nanos.clamp(FIRST_NANO, LAST_NANO);
-            let small = |n: i128| i64::try_from(n).unwrap_or_default();
-            (small(nanos.div_euclid(i128::from(SECOND))), small(nanos.rem_euclid(i128::from(SECOND))))
-        }
+    let (second, rest) = if let Ok(nanos) = i64::try_from(nanos) {
+        (nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND))
+    } else {
+        let nanos = nanos.clamp(FIRST_NANO, LAST_NANO);
+        let small = |n: i128| i64::try_from(n).unwrap_or_default();
+        (small(nanos.div_euclid(i128::from(SECOND))), small(nanos.rem_euclid(i128::from(SECOND))))
     };
     (second, u32::try_from(rest).unwrap_or_default())
 }
@@ -47,18 +46,18 @@ pub(super) fn days(year: i32, month: u32, day: u32) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The year, month and day that are so many days from 1970.
+/// The year, month and day that are so many days from 1970, within the years of RFC 3339.
 pub(super) fn date(days: i64) -> (i32, u32, u32) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    // 400 years are added, so that nothing is below zero and 32 bits are enough.
+    let shifted = u32::try_from(days + 719_468 + 146_097).unwrap_or_default();
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let of_400 = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let from_march = of_era - (365 * of_400 + of_400 / 4 - of_400 / 100);
     let month_from_march = (5 * from_march + 2) / 153;
     let day = from_march - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + of_400 + i64::from(month <= 2);
-    let small = |n: i64| u32::try_from(n).unwrap_or(1);
-    (i32::try_from(year).unwrap_or(i32::MAX), small(month), small(day))
+    let year = era * 400 + of_400 + u32::from(month <= 2);
+    (i32::try_from(year).unwrap_or(i32::MAX) - 400, month, day)
 }
 
 /// Whether a year has a 29th of February.

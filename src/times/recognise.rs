@@ -310,10 +310,11 @@ impl<'a> Scan<'a> {
                 [] => return Some(()),
                 [b'+' | b'-', ..] if stamp.zone == ZoneText::None => self.offset(stamp)?,
                 [b'0'..=b'9', ..] if stamp.year.is_none() && self.digits() == 4 => stamp.year = Some(self.year(4)?),
-                [b'[', .., b']'] | [b'(', .., b')'] if stamp.zone != ZoneText::None => return Some(()),
+                // A zone in other words, or Go's monotonic clock.
+                [b'[', .., b']'] | [b'(', .., b')'] | [b'm', b'=', b'+' | b'-', ..] if stamp.zone != ZoneText::None => {
+                    return Some(());
+                }
                 [b'(', name @ .., b')'] => return zone_name(stamp, name),
-                // Go's monotonic clock.
-                [b'm', b'=', b'+' | b'-', ..] if stamp.zone != ZoneText::None => return Some(()),
                 _ => self.tail_word(stamp)?,
             }
         }

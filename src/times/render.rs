@@ -4,6 +4,17 @@ use super::civil::{DAY, date, split};
 
 /// The width of a time as text.
 pub const WIDTH: usize = 30;
+/// The numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    const DIGITS: &[u8; 10] = b"0123456789";
+    let mut pairs = [[0; 2]; 100];
+    let mut at = 0;
+    while at < pairs.len() {
+        pairs[at] = [DIGITS[at / 10], DIGITS[at % 10]];
+        at += 1;
+    }
+    pairs
+};
 const ZERO: &[u8; WIDTH] = b"0000-00-00T00:00:00.000000000Z";
 
 /// Appends a time, given in nanoseconds since 1970: `2026-11-28T18:40:00.123456789Z`. What four digits of a year cannot say becomes the nearest that
@@ -68,16 +79,13 @@ fn put_nanos(text: &mut [u8; WIDTH], nanos: u32) {
     put(text, 22, nanos / 100_000 % 100);
     put(text, 24, nanos / 1000 % 100);
     put(text, 26, nanos / 10 % 100);
-    text[28] = digit(nanos % 10);
+    text[28] = PAIRS.get((nanos % 10) as usize).map_or(b'0', |[_, digit]| *digit);
 }
 
 fn put(text: &mut [u8; WIDTH], at: usize, two: u32) {
-    text[at] = digit(two / 10);
-    text[at + 1] = digit(two % 10);
-}
-
-fn digit(digit: u32) -> u8 {
-    b"0123456789"[digit as usize % 10]
+    if let (Some(to), Some(digits)) = (text.get_mut(at..at + 2), PAIRS.get(two as usize)) {
+        to.copy_from_slice(digits);
+    }
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ fn a_missing_year_is_that_of_the_last_such_day() {
     let mut times = with(&["syslog"], "UTC");
     let mut at = |text: &str, read_at: &str| {
         let read_at: Timestamp = read_at.parse().unwrap();
-        times.read(text, read_at.as_nanosecond()).map(|nanos| text_of(nanos)[..19].to_owned())
+        times.read(text, read_at.as_nanosecond()).map(|nanos| text_of(nanos).split('.').next().unwrap().to_owned())
     };
     assert_eq!(at("Dec 31 23:59:59", "2024-01-01T00:00:01Z").unwrap(), "2023-12-31T23:59:59");
     assert_eq!(at("Dec 31 23:59:59", "2024-01-20T00:00:00Z").unwrap(), "2023-12-31T23:59:59");
@@ -413,7 +413,7 @@ proptest! {
     #[test]
     fn no_text_is_too_odd(text in ".{0,60}", read_at in any::<i128>()) {
         for format in NAMES.map(|(name, _)| name).into_iter().chain(["%a %d %b %Y %I:%M:%S%.f %p %Z", "%s%f", "%j%Z%+"]) {
-            let _ = with(&[format], "Europe/Paris").read(&text, read_at);
+            prop_assert!(with(&[format], "Europe/Paris").read(&text, read_at).ok().is_none_or(civil::is_within));
         }
     }
 
@@ -424,14 +424,14 @@ proptest! {
     ) {
         for format in ["auto", "rfc3339", "epoch", "%Y/%b/%d %H:%M:%S", "%d-%m-%Y"] {
             let nanos = with(&[format], "America/New_York").read(&text, read_at);
-            prop_assert!(nanos.is_err() || super::civil::is_within(nanos.unwrap_or_default()));
+            prop_assert!(nanos.ok().is_none_or(civil::is_within));
         }
     }
 
     #[test]
     fn no_format_is_too_odd(format in "(%[-_0-9.:]{0,2}[a-zA-Z%+]|[ -~é]){0,12}", text in "[ -~é]{0,30}") {
         if let Ok(mut times) = Times::new(&[&format], None) {
-            let _ = times.read(&text, READ_AT);
+            prop_assert!(times.read(&text, READ_AT).ok().is_none_or(civil::is_within));
         }
     }
 
