@@ -70,7 +70,7 @@ impl Logfmt {
         Ok(())
     }
 
-    fn value<'a>(&self, scan: &mut Scan<'a>) -> Result<Value<'a>, &'static str> {
+    fn value<'a>(self, scan: &mut Scan<'a>) -> Result<Value<'a>, &'static str> {
         if scan.peek() != Some(b'"') {
             let text = scan.until(ends_word);
             return match scan.peek() {
