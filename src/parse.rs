@@ -11,6 +11,7 @@ pub mod logfmt;
 pub mod ltsv;
 pub mod scan;
 pub mod stamp;
+pub mod syslog;
 #[cfg(test)]
 mod testing;
 pub mod types;
