@@ -1,4 +1,4 @@
-//! The Common Event Format of ArcSight (Micro Focus, "Implementing ArcSight Common Event Format", versions 0 and 1):
+//! The Common Event Format (CEF) of `ArcSight`, by its "Implementing Common Event Format" guide, versions 0 and 1:
 //! `CEF:0|vendor|product|version|class|name|severity|key=value key=value`. Field names are those of the format's key names, as in Vector's `parse_cef`,
 //! and like there values are text unless [`Types::Auto`] is asked for. What stands before `CEF:`, mostly the header of syslog, is kept as `prefix`.
 
@@ -88,7 +88,7 @@ impl Cef {
     }
 
     /// Appends the keys and values behind the header. A value may hold spaces: it ends where the next key begins.
-    fn extension<'a>(&self, scan: &mut Scan<'a>, event: &mut Event<'a>) -> Result<(), &'static str> {
+    fn extension<'a>(self, scan: &mut Scan<'a>, event: &mut Event<'a>) -> Result<(), &'static str> {
         scan.skip(|b| b == b' ');
         if scan.is_done() {
             return Ok(());
@@ -109,7 +109,7 @@ impl Cef {
         }
     }
 
-    fn value<'a>(&self, text: Cow<'a, str>) -> Value<'a> {
+    fn value(self, text: Cow<'_, str>) -> Value<'_> {
         match text {
             Cow::Borrowed(text) => self.types.value(text),
             Cow::Owned(text) => Value::Text(text.into()),

@@ -11,7 +11,7 @@ pub enum Delimiter {
     /// One byte.
     Byte(u8),
     /// Several bytes.
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
 }
 
 impl Delimiter {
@@ -19,7 +19,7 @@ impl Delimiter {
     pub fn exact(text: &str) -> Self {
         match text.as_bytes() {
             &[byte] => Self::Byte(byte),
-            bytes => Self::Text(Finder::new(bytes).into_owned()),
+            bytes => Self::Text(Box::new(Finder::new(bytes).into_owned())),
         }
     }
 

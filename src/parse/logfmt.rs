@@ -2,7 +2,8 @@
 //! and the escapes are those that Go's loggers write (JSON's and those of `%q`). Where it differs:
 //!
 //! - A key without a value is `true`, as in Vector and Fluent Bit; `key=` is empty text.
-//! - Words without any pair are prose and no logfmt, so that a chain of parsers goes on to the next.
+//! - A line with more words than pairs is prose that has an `=` in it at most (`session opened for root by (uid=0)`). It is refused, so that a chain
+//!   of parsers goes on to the next. A word by itself is taken.
 //! - Control characters in quotes are taken, and a backslash that begins no escape stands for itself.
 //!
 //! Values are text unless [`Types::Auto`] is asked for, as Vector's `parse_logfmt` and Fluent Bit's `logfmt` have it. Field names are the line's own.
@@ -58,15 +59,18 @@ impl Logfmt {
             };
             push(event, key, value)?;
         }
-        match (pairs, event.len() - from) {
-            (_, 0) => return Err("no key in the line"),
-            (0, 2..) => return Err("words without any key=value"),
-            _ => join_repeated(event, from),
+        let words = event.len() - from - pairs;
+        if words + pairs == 0 {
+            return Err("no key in the line");
         }
+        if words > 1 && words > pairs {
+            return Err("more words than key=value");
+        }
+        join_repeated(event, from);
         Ok(())
     }
 
-    fn value<'a>(&self, scan: &mut Scan<'a>) -> Result<Value<'a>, &'static str> {
+    fn value<'a>(self, scan: &mut Scan<'a>) -> Result<Value<'a>, &'static str> {
         if scan.peek() != Some(b'"') {
             let text = scan.until(ends_word);
             return match scan.peek() {
@@ -143,7 +147,8 @@ mod tests {
         let cases = [
             ("", "no key in the line"),
             ("  \t", "no key in the line"),
-            ("Listening on port 80", "words without any key=value"),
+            ("Listening on port 80", "more words than key=value"),
+            ("session opened for user root by (uid=0)", "more words than key=value"),
             ("=x", "a value without a key"),
             ("a=1 k\"ey=x", "a quote in a key"),
             ("\"k\"=x", "a quote in a key"),

@@ -75,8 +75,8 @@ fn text_formats() {
 fn tally(path: &Path, run: Run) -> Tally {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut tally = Tally::default();
-    for case in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        let id = case["id"].as_str().unwrap();
+    for case in text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a case")) {
+        let id = case["id"].as_str().unwrap_or_default();
         tally.cases += 1;
         let input = input(&case);
         let got = run(&case, &input);
@@ -93,7 +93,7 @@ fn tally(path: &Path, run: Run) -> Tally {
 fn input(case: &Value) -> String {
     match case["input_b64"].as_str() {
         Some(text) => lossy(text),
-        None => case["input"].as_str().unwrap().to_owned(),
+        None => case["input"].as_str().unwrap_or_default().to_owned(),
     }
 }
 
@@ -139,7 +139,7 @@ fn wanted(case: &Value) -> Fields {
         }
     }
     if let Some(message) = fields.remove("message_b64") {
-        fields.insert("message".to_owned(), Value::from(lossy(message.as_str().unwrap())));
+        fields.insert("message".to_owned(), Value::from(lossy(message.as_str().unwrap_or_default())));
     }
     // A byte order mark says what a message is written in; we take it off.
     if let Some(message) = fields.get("message").and_then(Value::as_str).and_then(|m| m.strip_prefix('\u{feff}')) {
@@ -152,9 +152,9 @@ fn wanted(case: &Value) -> Fields {
 /// Pairs as our fields: the values of a key that repeats in an array. A source has no value where we have `true`.
 fn pairs_of(pairs: &Value) -> Value {
     let mut fields: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for pair in pairs.as_array().unwrap() {
+    for pair in pairs.as_array().expect("a case of this form") {
         let value = if pair[1].is_null() { json!("") } else { pair[1].clone() };
-        fields.entry(pair[0].as_str().unwrap().to_owned()).or_default().push(value);
+        fields.entry(pair[0].as_str().unwrap_or_default().to_owned()).or_default().push(value);
     }
     let one = |mut values: Vec<Value>| if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
     fields.into_iter().map(|(name, values)| (name, one(values))).collect::<Fields>().into()
@@ -168,7 +168,7 @@ fn fields<'a>(
     parse(line, &mut event)?;
     let mut json = Vec::new();
     event.write_to(&mut json);
-    Ok(serde_json::from_slice(&json).unwrap())
+    Ok(serde_json::from_slice(&json).expect("an event is an object"))
 }
 
 /// A record a line, as a tailer has it. `true` is what we say of a key without a value, and `""` or nothing what the sources say.
@@ -176,7 +176,7 @@ fn logfmt(case: &Value, input: &str) -> Result<Fields, String> {
     let mut records = Fields::new();
     for (n, line) in input.lines().enumerate() {
         let mut record = Value::Object(plain_logfmt(case, line)?);
-        for value in record.as_object_mut().unwrap().values_mut() {
+        for value in record.as_object_mut().expect("a case of this form").values_mut() {
             for value in value.as_array_mut().map_or(&mut [][..], |a| &mut a[..]) {
                 *value = if *value == true { json!("") } else { value.clone() };
             }
@@ -235,7 +235,7 @@ fn take_time(case: &Value, mut got: Fields, name: &str) -> Result<Fields, String
 /// Fluentd drops what has no label.
 fn ltsv(case: &Value, line: &str) -> Result<Fields, String> {
     let options = &case["options"];
-    let pattern = options["delimiter_pattern"].as_str().map(|p| Regex::new(p.trim_matches('/')).unwrap());
+    let pattern = options["delimiter_pattern"].as_str().map(|p| Regex::new(p.trim_matches('/')).expect("a pattern"));
     let parser = Ltsv::new(ltsv::Options {
         delimiter: text(&options["delimiter"], "\t"),
         delimiter_pattern: pattern,
@@ -266,7 +266,7 @@ fn csv(case: &Value, input: &str) -> Result<Fields, String> {
     parser.parse(line, &mut event)?;
     let mut json = Vec::new();
     event.write_to(&mut json);
-    let got: Fields = serde_json::from_slice(&json).unwrap();
+    let got: Fields = serde_json::from_slice(&json).expect("an event is an object");
     let time = options["time_key"].as_str().filter(|_| options["keep_time_key"] == "false");
     match time {
         Some(name) => take_time(case, got, name),
@@ -282,7 +282,7 @@ fn cef(case: &Value, line: &str) -> Result<Fields, String> {
 /// Our time is the text of the line; Vector's is that time in UTC.
 fn klog(_: &Value, line: &str) -> Result<Fields, String> {
     let mut got = fields(line, |line, event| Klog.parse(line, event))?;
-    let time = got["timestamp"].as_str().unwrap().to_owned();
+    let time = got["timestamp"].as_str().unwrap_or_default().to_owned();
     if let [y1, y2, y3, y4, m1, m2, d1, d2, rest @ ..] = &time.chars().collect::<Vec<_>>()[..] {
         let rest: String = rest.iter().collect();
         let time = format!("{y1}{y2}{y3}{y4}-{m1}{m2}-{d1}{d2}T{}Z", rest.trim());
@@ -310,7 +310,7 @@ fn syslog_vrl(case: &Value, line: &str) -> Result<Fields, String> {
     if let Some(Value::Object(data)) = got.remove("structured_data") {
         got.extend(data);
     }
-    let time = got["timestamp"].as_str().unwrap().to_owned();
+    let time = got["timestamp"].as_str().unwrap_or_default().to_owned();
     let current_year = case["expected"]["timestamp"].get("$timestamp_current_year").is_some();
     let time = if current_year { bsd(&time, "").trim_end_matches('Z').to_owned() } else { utc(&time) };
     got.insert("timestamp".to_owned(), Value::from(time));
@@ -357,18 +357,19 @@ fn syslog_go(case: &Value, line: &str) -> Result<Fields, String> {
             insert("pri", json!(facility * 8 + severity));
         }
     }
-    match case["source"].as_str() {
-        Some("otel-contrib") => {
-            [("procid", "proc_id"), ("msgid", "msg_id")].iter().for_each(|(from, to)| rename(&mut got, from, to))
-        }
-        Some("amazon-kinesis-agent") => {
-            [("procid", "processid"), ("appname", "program")].iter().for_each(|(from, to)| rename(&mut got, from, to));
-            return Ok(got);
-        }
-        _ => {}
+    let names: &[(&str, &str)] = match case["source"].as_str() {
+        Some("otel-contrib") => &[("procid", "proc_id"), ("msgid", "msg_id")],
+        Some("amazon-kinesis-agent") => &[("procid", "processid"), ("appname", "program")],
+        _ => &[],
+    };
+    for (from, to) in names {
+        rename(&mut got, from, to);
+    }
+    if case["source"] == "amazon-kinesis-agent" {
+        return Ok(got);
     }
     if let Some(time) = got.get_mut("timestamp") {
-        let text = time.as_str().unwrap();
+        let text = time.as_str().unwrap_or_default();
         *time = Value::from(if case["parser"] == "syslog_rfc3164" { utc(&bsd(text, "0000-")) } else { utc(text) });
     }
     Ok(got)
@@ -406,15 +407,19 @@ fn extradata(data: Option<&Fields>, line: &str) -> String {
     let Some(data) = data else { return "-".to_owned() };
     let mut text = String::new();
     for (id, params) in data {
-        let mut params: Vec<String> =
-            params.as_object().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut params: Vec<String> = params
+            .as_object()
+            .expect("a case of this form")
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         params.sort_by_key(|param| line.find(param.as_str()));
-        text.push_str(&format!("[{id} {}]", params.join(" ")));
+        text.extend(["[", id, " ", &params.join(" "), "]"]);
     }
     text
 }
 
-/// CrowdSec has two names for the time, the priority as it stands, and `seq_id` for one parameter of structured data.
+/// `CrowdSec` has two names for the time, the priority as it stands, and `seq_id` for one parameter of structured data.
 fn syslog_crowdsec(case: &Value, line: &str) -> Result<Fields, String> {
     let mut got = parsed(case, line)?;
     stringify(&mut got, "procid");
@@ -425,7 +430,7 @@ fn syslog_crowdsec(case: &Value, line: &str) -> Result<Fields, String> {
     if let Some(id) = got.get("structured_data").and_then(|data| data["meta"].get("sequenceId")).cloned() {
         got.insert("seq_id".to_owned(), id);
     }
-    let iso = got["timestamp"].as_str().unwrap().contains('T');
+    let iso = got["timestamp"].as_str().unwrap_or_default().contains('T');
     let time = if iso { "timestamp8601" } else { "timestamp" };
     for (from, to) in [("timestamp", time), ("procid", "pid"), ("appname", "program"), ("version", "syslog_version")] {
         rename(&mut got, from, to);
@@ -443,10 +448,10 @@ fn bsd(text: &str, year: &str) -> String {
 
 /// A time with a zone, in UTC and without zeros at the end of its second; other text as it is.
 fn utc(text: &str) -> String {
-    let pattern =
-        Regex::new(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d(?:\.\d+)?)(?:Z|([+-])(\d\d):(\d\d))$").unwrap();
+    let pattern = Regex::new(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d(?:\.\d+)?)(?:Z|([+-])(\d\d):(\d\d))$")
+        .expect("a pattern");
     let Some(c) = pattern.captures(text) else { return text.to_owned() };
-    let n = |at: usize| c.get(at).map_or(0, |m| m.as_str().parse::<i64>().unwrap());
+    let n = |at: usize| c.get(at).map_or(0, |m| m.as_str().parse::<i64>().unwrap_or_default());
     let sign = if c.get(7).is_some_and(|m| m.as_str() == "-") { 1 } else { -1 };
     // Days since some day, by the calendar that begins in March; it is only compared.
     let (year, month) = if n(2) < 3 { (n(1) - 1, n(2) + 9) } else { (n(1), n(2) - 3) };
