@@ -8,6 +8,7 @@ use kinetail::config::{
     Base, BaseSource, Compression, Config, Document, Encoding, FireLens, Format, Layers, LineFormat, LogFormat,
     LogLevel, LongLines, OnParseError, Parser, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
 };
+use kinetail::parse::kind::NAMES;
 use proptest::prelude::*;
 
 /// A document that sets everything to something else than its default.
@@ -784,8 +785,8 @@ fn all_problems_come_at_once() {
         &[
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
-            "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of {NAMES}",
-            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
+            &format!("kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of {}", NAMES.join(", ")),
+            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, id, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",
             "kinetail.yaml:7: log.level: \"loud\" is not one of error, warn, info, debug, trace",

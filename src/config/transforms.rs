@@ -13,8 +13,8 @@ use super::problem::{did_you_mean, listed};
 use super::raw::Amount;
 use super::resolve::Resolver;
 use crate::transform::{
-    Arrays, Condition, Dedupe, Flatten, Glob, Metric, MetricKind, MetricParts, Name, Nest, Nested, Preset,
-    RateLimit, Redact, Remove, Rename, Sample, Set, Setting, Text, Transform, Truncate, With,
+    Arrays, Condition, Dedupe, Flatten, Glob, Metric, MetricKind, MetricParts, Name, Nest, Nested, Preset, RateLimit,
+    Redact, Remove, Rename, Sample, Set, Setting, Text, Transform, Truncate, With,
 };
 
 /// The part of events that is kept. A millionth is finer than anybody's statistics.

@@ -7,7 +7,7 @@ use super::emit::{Emitter, Text};
 use crate::config::OnParseError;
 use crate::event::{Event, Rejected, Value};
 use crate::names;
-use crate::parse::{self, MESSAGE, Parsed, Step};
+use crate::parse::{self, Fields, MESSAGE, Parsed, Step};
 use crate::shape::{Stamp, Told};
 use crate::transform::{Context, Outcome};
 
@@ -111,8 +111,11 @@ impl Emitter {
             names::rename(scheme, parser, event);
         }
         let fields = self.fields(text.start, text.origin);
-        fields.set_on(event);
-        self.transformed(event, lines)
+        Fields { id: None, ..fields }.set_on(event);
+        let parsed = self.transformed(event, lines);
+        // What names an event is none of its words.
+        fields.set_id_on(event);
+        parsed
     }
 
     /// Parses, and answers what fitted; nothing if the line is refused.
