@@ -20,6 +20,7 @@ mod parse;
 mod replay;
 mod run;
 mod schema;
+mod test;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -56,6 +57,8 @@ enum Command {
     Check(SettingFlags),
     /// Show what the agent would make of lines; nothing is sent, and nothing is kept
     Parse(parse::ParseArgs),
+    /// Run lines through a source's settings, and compare the events with those that files expect
+    Test(test::TestArgs),
     /// Send the dead letters of the state directory again; with --stream, all of them to that stream
     Replay(replay::ReplayArgs),
     /// Print the JSON Schema of the configuration file
@@ -87,7 +90,7 @@ pub struct SettingFlags {
     /// The stream's region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// How a line becomes an event: raw, json
+    /// How a line becomes an event: a parser's name such as raw, json, nginx, or several separated by commas
     #[arg(long, value_name = "PARSER")]
     parse: Option<String>,
     /// What a Kinesis record holds: kpl, lines, single
@@ -144,6 +147,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Exec(args) => exec::exec(args, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
+        Command::Test(args) => test::test(args),
         Command::Replay(args) => replay::replay(args, environment),
         Command::Schema => schema::schema(),
         Command::Demo(args) => demo::show(args, &environment),

@@ -254,6 +254,20 @@ impl Pipeline {
         Outcome::Kept
     }
 
+    /// Whether anything is redacted.
+    pub fn redacts(&self) -> bool {
+        self.transforms.iter().any(|transform| matches!(transform, Transform::Redact(_)))
+    }
+
+    /// Only redacts: what is no event, such as a part of a line, has secrets all the same.
+    pub fn redact<'a>(&'a self, state: &mut State, event: &mut Event<'a>, at: &Context<'_>) {
+        for (index, transform) in self.transforms.iter().enumerate() {
+            if matches!(transform, Transform::Redact(_)) {
+                state.step(transform, index, event, (at, &()));
+            }
+        }
+    }
+
     /// The same, and what each transform did to the event.
     pub fn explain<'a>(
         &'a self,

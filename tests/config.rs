@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kinetail::config::{
     Base, BaseSource, Compression, Config, Document, Encoding, FireLens, Format, Layers, LineFormat, LogFormat,
-    LogLevel, LongLines, OnParseError, Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
+    LogLevel, LongLines, OnParseError, Parser, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
 };
+use kinetail::parse::kind::NAMES;
 use proptest::prelude::*;
 
 /// A document that sets everything to something else than its default.
@@ -103,7 +104,7 @@ fn everything_can_be_set() {
     assert_eq!(app.start_at, StartAt::End);
     assert_eq!(app.max_line_bytes, 50_000);
     assert_eq!(app.long_lines, LongLines::Truncate);
-    assert_eq!(app.parse, Parse::Json);
+    assert_eq!(app.parse, Parser::json());
     assert_eq!(app.on_parse_error, OnParseError::DeadLetter);
     assert_eq!(app.rotate_wait, Duration::from_secs(90));
     assert_eq!(app.exclude, ["/var/log/app/debug-*.log", "*.tmp"]);
@@ -158,7 +159,7 @@ fn the_rest_has_the_documented_defaults() {
     assert_eq!(source.start_at, StartAt::Beginning);
     assert_eq!(source.max_line_bytes, 1024 * 1024);
     assert_eq!(source.long_lines, LongLines::Split);
-    assert_eq!(source.parse, Parse::Raw);
+    assert_eq!(source.parse, Parser::raw());
     assert_eq!(source.on_parse_error, OnParseError::Keep);
     assert_eq!(source.rotate_wait, Duration::from_secs(5));
     assert_eq!((source.format, source.partial_line_timeout), (LineFormat::Plain, Duration::from_secs(5)));
@@ -258,7 +259,7 @@ fn no_document_is_needed() {
     let config = Config::load(&layers(None, &environment, &[])).unwrap();
     let source = &config.sources[0];
     assert_eq!(source.paths, ["/var/log/a/*.log", "/var/log/b.log"]);
-    assert_eq!((source.parse, source.start_at), (Parse::Json, StartAt::End));
+    assert_eq!((source.parse, source.start_at), (Parser::json(), StartAt::End));
     assert_eq!(
         (&source.add.metadata[..], &config.firelens),
         (&["host.name", "ecs.*"].map(String::from)[..], &FireLens::Off)
@@ -331,7 +332,7 @@ fn a_variable_sets_a_field_in_every_source_but_the_paths_of_one() {
     let two = "sources:\n  - paths: [/a]\n    parse: json\n  - paths: [/b]\nkinesis: { stream: s }\n";
     let config = Config::load(&layers(Some(two), &[("KINETAIL_START_AT", "end")], &[("parse", "raw")])).unwrap();
     for source in &config.sources {
-        assert_eq!((source.start_at, source.parse), (StartAt::End, Parse::Raw), "{}", source.name);
+        assert_eq!((source.start_at, source.parse), (StartAt::End, Parser::raw()), "{}", source.name);
     }
     let config = Config::load(&layers(Some(SMALL), &[("KINETAIL_PATHS", "/other")], &[])).unwrap();
     assert_eq!(config.sources[0].paths, ["/other"]);
@@ -784,8 +785,8 @@ fn all_problems_come_at_once() {
         &[
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
-            "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of raw, json",
-            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
+            &format!("kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of {}", NAMES.join(", ")),
+            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, id, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",
             "kinetail.yaml:7: log.level: \"loud\" is not one of error, warn, info, debug, trace",
@@ -1008,7 +1009,7 @@ fn what_is_below_everything_counts_where_nothing_else_does() {
     let variables = [("AWS_REGION", "us-east-1"), ("KINETAIL_FORMAT", "kpl"), ("KINETAIL_PARSE", "json")];
     let config = Config::load_over(&base, &layers(Some("memory_limit: 4MiB\nsources: []"), &variables, &[])).unwrap();
     assert_eq!((names(&config), config.memory_limit), (vec!["a".to_owned(), "b".to_owned()], 4 << 20));
-    assert!(config.sources.iter().all(|source| source.parse == Parse::Json));
+    assert!(config.sources.iter().all(|source| source.parse == Parser::json()));
     let kinesis = &config.kinesis;
     assert_eq!(
         (&*kinesis.stream, kinesis.region.as_deref(), kinesis.format),
