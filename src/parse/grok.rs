@@ -43,11 +43,17 @@ pub enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unknown(name, None) => write!(f, "there is no pattern of the name {name:?}: add it to the definitions"),
+            Self::Unknown(name, None) => {
+                write!(f, "there is no pattern of the name {name:?}: add it to the definitions")
+            }
             Self::Unknown(name, Some(like)) => write!(f, "there is no pattern of the name {name:?}; there is {like:?}"),
             Self::Recursion(names) => write!(f, "patterns are made of themselves: {}", names.join(" → ")),
-            Self::Depth(name) => write!(f, "patterns are made of others more than {MAX_DEPTH} levels deep, at {name:?}"),
-            Self::Length(name) => write!(f, "the pattern has more than {MAX_EXPANDED} bytes with what it is made of, at {name:?}"),
+            Self::Depth(name) => {
+                write!(f, "patterns are made of others more than {MAX_DEPTH} levels deep, at {name:?}")
+            }
+            Self::Length(name) => {
+                write!(f, "the pattern has more than {MAX_EXPANDED} bytes with what it is made of, at {name:?}")
+            }
             Self::Reference(text, name) => write!(f, "{text:?} in {name} is not of the form %{{NAME:field:type}}"),
             Self::Type(kind, field) => {
                 let names: Vec<_> = Type::NAMES.iter().map(|(name, _)| *name).collect();
@@ -161,11 +167,13 @@ impl Expansion<'_> {
         let bad = || Error::Reference(text.chars().take(40).collect(), self.place());
         let (inner, rest) = text.strip_prefix("%{").and_then(|text| text.split_once('}')).ok_or_else(bad)?;
         let mut parts = inner.splitn(3, ':');
-        let name = parts.next().filter(|name| !name.is_empty() && !name.contains(char::is_whitespace)).ok_or_else(bad)?;
+        let name =
+            parts.next().filter(|name| !name.is_empty() && !name.contains(char::is_whitespace)).ok_or_else(bad)?;
         let (field, kind) = (parts.next().filter(|field| !field.is_empty()), parts.next());
         match field.map(field_name) {
             Some(field) => {
-                let named = kind.map(|kind| Type::named(kind).ok_or_else(|| Error::Type(kind.to_owned(), field.clone())));
+                let named =
+                    kind.map(|kind| Type::named(kind).ok_or_else(|| Error::Type(kind.to_owned(), field.clone())));
                 self.open(field, named.transpose()?.unwrap_or_default());
             }
             None => self.out.push_str("(?:"),
@@ -177,7 +185,9 @@ impl Expansion<'_> {
 
     /// Opens the group of a field. Its name for the engine is of no meaning, since fields' names may have any characters.
     fn open(&mut self, field: String, kind: Type) {
-        self.out.push_str(&format!("(?P<f{}>", self.groups.len()));
+        self.out.push_str("(?P<f");
+        self.out.push_str(&self.groups.len().to_string());
+        self.out.push('>');
         self.groups.push((field, kind));
     }
 
@@ -327,7 +337,9 @@ fn field_name(field: &str) -> String {
 
 /// Whether two names differ in case, or in what separates their words, alone.
 fn is_alike(a: &str, b: &str) -> bool {
-    let letters = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect::<String>();
+    let letters = |name: &str| {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect::<String>()
+    };
     letters(a) == letters(b)
 }
 
@@ -357,7 +369,8 @@ mod tests {
 
     #[test]
     fn named_patterns_are_fields_of_their_types() {
-        let pattern = "%{IP:client} %{WORD:method} %{URIPATHPARAM:request} %{NUMBER:bytes:int} %{NUMBER:duration:float}";
+        let pattern =
+            "%{IP:client} %{WORD:method} %{URIPATHPARAM:request} %{NUMBER:bytes:int} %{NUMBER:duration:float}";
         let want = json!({"client": "55.3.244.1", "method": "GET", "request": "/index.html", "bytes": 15824, "duration": 0.043});
         assert_eq!(run(pattern, "55.3.244.1 GET /index.html 15824 0.043"), Ok(want));
         assert_eq!(run(pattern, "an ungrokkable message"), Err("the pattern does not match"));
@@ -378,15 +391,23 @@ mod tests {
     fn definitions_of_users_win() {
         let list = [("ID", "[A-Z]{2}%{DIGITS:digits}"), ("DIGITS", "[0-9]+"), ("WORD", "w+")];
         let grok = grok("%{ID:id} %{WORD:w}", &list).unwrap();
-        assert_eq!(parsed("AB12 www", |line, event| grok.parse(line, event)), Ok(json!({"id": "AB12", "digits": "12", "w": "www"})));
+        assert_eq!(
+            parsed("AB12 www", |line, event| grok.parse(line, event)),
+            Ok(json!({"id": "AB12", "digits": "12", "w": "www"}))
+        );
     }
 
     #[test]
     fn what_other_engines_have_is_said_otherwise_or_refused_by_name() {
-        assert_eq!(run(r"(?>a++)(?<b>\<x\>) [[]%{DATA:c}] {%{DATA:d}}", "aa<x> [y] {z}"), Ok(json!({"b": "<x>", "c": "y", "d": "z"})));
+        assert_eq!(
+            run(r"(?>a++)(?<b>\<x\>) [[]%{DATA:c}] {%{DATA:d}}", "aa<x> [y] {z}"),
+            Ok(json!({"b": "<x>", "c": "y", "d": "z"}))
+        );
         assert_eq!(run(r"(?m)^%{WORD:a}(?#note)(?<b>.*)\Z", "x\ny\n"), Ok(json!({"a": "x", "b": "\ny\n"})));
         assert_eq!(run(r"(?<a>[\h:]{,4}+[^[:alpha:]\]]?)", "0f:1]"), Ok(json!({"a": "0f:1"})));
-        for (pattern, what) in [("(?=x)%{WORD:a}", "(?="), ("(?<!x)%{WORD:a}", "(?<!"), (r"(?<a>x)\1", r"\1"), (r"(?<a>x)\k<a>", r"\k")] {
+        for (pattern, what) in
+            [("(?=x)%{WORD:a}", "(?="), ("(?<!x)%{WORD:a}", "(?<!"), (r"(?<a>x)\1", r"\1"), (r"(?<a>x)\k<a>", r"\k")]
+        {
             let why = why(pattern, &[]);
             assert!(why.starts_with(&format!("{what:?} in the pattern is not supported")), "{why}");
         }
@@ -396,7 +417,10 @@ mod tests {
     #[test]
     fn errors_name_the_pattern() {
         assert_eq!(why("%{NOG}", &[]), "there is no pattern of the name \"NOG\": add it to the definitions");
-        assert_eq!(why("%{ip_or_host:a}", &[]), "there is no pattern of the name \"ip_or_host\"; there is \"IPORHOST\"");
+        assert_eq!(
+            why("%{ip_or_host:a}", &[]),
+            "there is no pattern of the name \"ip_or_host\"; there is \"IPORHOST\""
+        );
         let list = [("A", "x%{B}"), ("B", "%{C}"), ("C", "%{B}y")];
         assert_eq!(why("%{A:a}", &list), "patterns are made of themselves: B → C → B");
         assert!(why("%{WORD:a:array}", &[]).contains("\"array\" of the field \"a\" is not a type: there are int"));
@@ -408,7 +432,8 @@ mod tests {
 
     #[test]
     fn patterns_that_grow_without_end_are_refused() {
-        let many: Vec<(String, String)> = (0..31).map(|n| (format!("P{n}"), format!("%{{P{0}}}%{{P{0}}}", n + 1))).collect();
+        let many: Vec<(String, String)> =
+            (0..31).map(|n| (format!("P{n}"), format!("%{{P{0}}}%{{P{0}}}", n + 1))).collect();
         let mut list: BTreeMap<String, String> = many.into_iter().collect();
         list.insert("P31".to_owned(), "x".to_owned());
         let error = Grok::new("%{P0:a}", &list, &BTreeMap::new()).unwrap_err();
@@ -420,13 +445,24 @@ mod tests {
     #[test]
     fn addresses_and_times_are_not_found_in_each_other() {
         assert_eq!(run("%{IP:ip}", "at 12:30:45 from 10.0.0.1"), Ok(json!({"ip": "10.0.0.1"})));
-        for ip in ["::1", "::", "2001:db8::7", "2001:db8:1:2:3:4:5:8", "::ffff:10.0.0.1", "fe80::1%eth0", "1:2:3:4:5:6:10.0.0.1"] {
+        for ip in [
+            "::1",
+            "::",
+            "2001:db8::7",
+            "2001:db8:1:2:3:4:5:8",
+            "::ffff:10.0.0.1",
+            "fe80::1%eth0",
+            "1:2:3:4:5:6:10.0.0.1",
+        ] {
             assert_eq!(run("^%{IP:ip}$", ip), Ok(json!({"ip": ip})));
         }
         for none in ["1:2:3", "256.1.1.1", "1.2.3", "2001:db8"] {
             assert!(run("^%{IP:ip}$", none).is_err(), "{none}");
         }
-        assert_eq!(run("%{TIMESTAMP_ISO8601:t} ", "x 2020-10-02T23:22:12.223222Z y"), Ok(json!({"t": "2020-10-02T23:22:12.223222Z"})));
+        assert_eq!(
+            run("%{TIMESTAMP_ISO8601:t} ", "x 2020-10-02T23:22:12.223222Z y"),
+            Ok(json!({"t": "2020-10-02T23:22:12.223222Z"}))
+        );
     }
 
     proptest! {

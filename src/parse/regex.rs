@@ -153,7 +153,12 @@ impl Regex {
         let groups = engine.capture_names().enumerate();
         let field = |(index, name): (usize, Option<&str>)| {
             let name = name?.to_owned();
-            Some(Field { kind: types.get(&name).copied().unwrap_or_default(), name, groups: vec![index], keep_empty: true })
+            Some(Field {
+                kind: types.get(&name).copied().unwrap_or_default(),
+                name,
+                groups: vec![index],
+                keep_empty: true,
+            })
         };
         let fields: Vec<Field> = groups.filter_map(field).collect();
         if let Some(name) = types.keys().find(|name| fields.iter().all(|field| field.name != **name)) {

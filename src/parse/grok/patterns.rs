@@ -178,7 +178,10 @@ const JAVA: Group = &[
     ("JAVACLASS", r"(?:[A-Za-z$_][A-Za-z$_0-9]*\.)*[A-Za-z$_][A-Za-z$_0-9]*"),
     ("JAVAFILE", "[A-Za-z$_0-9. -]+"),
     ("JAVAMETHOD", "<(?:cl)?init>|[A-Za-z$_][A-Za-z$_0-9]*"),
-    ("JAVASTACKTRACEPART", r"%{SPACE}at %{JAVACLASS:class}\.%{JAVAMETHOD:method}\(%{JAVAFILE:file}(?::%{NUMBER:line})?\)"),
+    (
+        "JAVASTACKTRACEPART",
+        r"%{SPACE}at %{JAVACLASS:class}\.%{JAVAMETHOD:method}\(%{JAVAFILE:file}(?::%{NUMBER:line})?\)",
+    ),
     ("JAVATHREAD", "[A-Z]{2}-Processor[0-9]+"),
     ("JAVALOGMESSAGE", ".*"),
     ("CATALINA_DATESTAMP", "%{MONTH} %{MONTHDAY}, 20%{YEAR} %{HOUR}:?%{MINUTE}(?::?%{SECOND}) (?:AM|PM)"),
@@ -223,13 +226,14 @@ const AWS: Group = &[
         "ELB_ACCESS_LOG",
         r#"%{TIMESTAMP_ISO8601:timestamp} %{NOTSPACE:elb} %{IP:clientip}:%{INT:clientport:int} (?:%{IP:backendip}:?%{INT:backendport:int}|-) %{NUMBER:request_processing_time:float} %{NUMBER:backend_processing_time:float} %{NUMBER:response_processing_time:float} (?:%{INT:response:int}|-) (?:%{INT:backend_response:int}|-) %{INT:received_bytes:int} %{INT:bytes:int} "%{ELB_REQUEST_LINE}""#,
     ),
+    ("_COLUMN", r"[^\t]*"),
     (
         "CLOUDFRONT_ACCESS_LOG",
-        r"(?<timestamp>%{YEAR}-%{MONTHNUM}-%{MONTHDAY}\t%{TIME})\t%{WORD:x_edge_location}\t(?:%{NUMBER:sc_bytes:int}|-)\t%{IPORHOST:clientip}\t%{WORD:cs_method}\t%{HOSTNAME:cs_host}\t%{NOTSPACE:cs_uri_stem}\t%{NUMBER:sc_status:int}\t%{GREEDYDATA:referrer}\t%{GREEDYDATA:agent}\t%{GREEDYDATA:cs_uri_query}\t%{GREEDYDATA:cookies}\t%{WORD:x_edge_result_type}\t%{NOTSPACE:x_edge_request_id}\t%{HOSTNAME:x_host_header}\t%{URIPROTO:cs_protocol}\t%{INT:cs_bytes:int}\t%{NUMBER:time_taken:float}\t%{GREEDYDATA:x_forwarded_for}\t%{GREEDYDATA:ssl_protocol}\t%{GREEDYDATA:ssl_cipher}\t%{GREEDYDATA:x_edge_response_result_type}",
+        r"(?<timestamp>%{YEAR}-%{MONTHNUM}-%{MONTHDAY}\t%{TIME})\t%{WORD:x_edge_location}\t(?:%{NUMBER:sc_bytes:int}|-)\t%{IPORHOST:clientip}\t%{WORD:cs_method}\t%{HOSTNAME:cs_host}\t%{NOTSPACE:cs_uri_stem}\t%{NUMBER:sc_status:int}\t%{_COLUMN:referrer}\t%{_COLUMN:agent}\t%{_COLUMN:cs_uri_query}\t%{_COLUMN:cookies}\t%{WORD:x_edge_result_type}\t%{NOTSPACE:x_edge_request_id}\t%{HOSTNAME:x_host_header}\t%{URIPROTO:cs_protocol}\t%{INT:cs_bytes:int}\t%{NUMBER:time_taken:float}\t%{_COLUMN:x_forwarded_for}\t%{_COLUMN:ssl_protocol}\t%{_COLUMN:ssl_cipher}\t%{_COLUMN:x_edge_response_result_type}",
     ),
 ];
 
-/// HAProxy and Squid.
+/// `HAProxy` and Squid.
 const PROXIES: Group = &[
     ("HAPROXYTIME", "%{HOUR:haproxy_hour}:%{MINUTE:haproxy_minute}(?::%{SECOND:haproxy_second})"),
     (
@@ -242,10 +246,7 @@ const PROXIES: Group = &[
         "HAPROXYURI",
         "(?:%{URIPROTO:http_proto}://)?(?:%{USER:http_user}(?::[^@]*)?@)?(?:%{URIHOST:http_host})?(?:%{URIPATHPARAM:http_request})?",
     ),
-    (
-        "HAPROXYHTTPREQUESTLINE",
-        "(?:<BADREQ>|%{WORD:http_verb} (?:%{HAPROXYURI})?(?: HTTP/%{NUMBER:http_version})?)",
-    ),
+    ("HAPROXYHTTPREQUESTLINE", "(?:<BADREQ>|%{WORD:http_verb} (?:%{HAPROXYURI})?(?: HTTP/%{NUMBER:http_version})?)"),
     (
         "HAPROXYHTTPBASE",
         r#"%{IP:client_ip}:%{INT:client_port} \[%{HAPROXYDATE:accept_date}\] %{NOTSPACE:frontend_name} %{NOTSPACE:backend_name}/%{NOTSPACE:server_name} %{INT:time_request}/%{INT:time_queue}/%{INT:time_backend_connect}/%{INT:time_backend_response}/%{NOTSPACE:time_duration} %{INT:http_status_code} %{NOTSPACE:bytes_read} %{DATA:captured_request_cookie} %{DATA:captured_response_cookie} %{NOTSPACE:termination_state} %{INT:actconn}/%{INT:feconn}/%{INT:beconn}/%{INT:srvconn}/%{NOTSPACE:retries} %{INT:srv_queue}/%{INT:backend_queue} (?:\{%{HAPROXYCAPTUREDREQUESTHEADERS}\})?(?: )?(?:\{%{HAPROXYCAPTUREDRESPONSEHEADERS}\})?(?: )?"%{HAPROXYHTTPREQUESTLINE}"?"#,
@@ -264,7 +265,7 @@ const PROXIES: Group = &[
     ),
 ];
 
-/// Redis, MongoDB and PostgreSQL.
+/// Databases.
 const STORES: Group = &[
     ("REDISTIMESTAMP", "%{MONTHDAY} %{MONTH} %{TIME}"),
     ("REDISLOG", r"\[%{POSINT:pid}\] %{REDISTIMESTAMP:timestamp} \* "),
@@ -365,14 +366,8 @@ const ZEEK: Group = &[
         r"%{_ZEEK_ENDS}\t%{WORD:[network][transport]}\t(?:-|%{INT:[dns][id]:int})\t(?:-|%{NUMBER:[zeek][dns][rtt]:float})\t(?:-|%{ZEEK_DATA:[dns][question][name]})\t(?:-|%{INT:[zeek][dns][qclass]:int})\t(?:-|%{ZEEK_DATA:[zeek][dns][qclass_name]})\t(?:-|%{INT:[zeek][dns][qtype]:int})\t(?:-|%{ZEEK_DATA:[dns][question][type]})\t(?:-|%{INT:[zeek][dns][rcode]:int})\t(?:-|%{ZEEK_DATA:[dns][response_code]})\t%{ZEEK_BOOL:[zeek][dns][AA]}\t%{ZEEK_BOOL:[zeek][dns][TC]}\t%{ZEEK_BOOL:[zeek][dns][RD]}\t%{ZEEK_BOOL:[zeek][dns][RA]}\t%{NONNEGINT:[zeek][dns][Z]:int}\t(?:-|%{ZEEK_DATA:[zeek][dns][answers]})\t(?:-|%{ZEEK_DATA:[zeek][dns][TTLs]})\t(?:-|%{ZEEK_BOOL:[zeek][dns][rejected]})",
     ),
     // `-` and others for the hosts: the first address of each is the server, and the client.
-    (
-        "ZEEK_FILES_TX_HOSTS",
-        r"(?:-|%{IP:[server][ip]})|(?<[zeek][files][tx_hosts]>%{IP:[server][ip]}(?:[\s,]%{IP})+)",
-    ),
-    (
-        "ZEEK_FILES_RX_HOSTS",
-        r"(?:-|%{IP:[client][ip]})|(?<[zeek][files][rx_hosts]>%{IP:[client][ip]}(?:[\s,]%{IP})+)",
-    ),
+    ("ZEEK_FILES_TX_HOSTS", r"(?:-|%{IP:[server][ip]})|(?<[zeek][files][tx_hosts]>%{IP:[server][ip]}(?:[\s,]%{IP})+)"),
+    ("ZEEK_FILES_RX_HOSTS", r"(?:-|%{IP:[client][ip]})|(?<[zeek][files][rx_hosts]>%{IP:[client][ip]}(?:[\s,]%{IP})+)"),
     (
         "ZEEK_FILES",
         r"%{NUMBER:timestamp}\t%{NOTSPACE:[zeek][files][fuid]}\t(?:%{ZEEK_FILES_TX_HOSTS})\t(?:%{ZEEK_FILES_RX_HOSTS})\t(?:-|%{ZEEK_DATA:[zeek][files][session_ids]})\t(?:-|%{ZEEK_DATA:[zeek][files][source]})\t(?:-|%{INT:[zeek][files][depth]:int})\t(?:-|%{ZEEK_DATA:[zeek][files][analyzers]})\t(?:-|%{ZEEK_DATA:[file][mime_type]})\t(?:-|%{ZEEK_DATA:[file][name]})\t(?:-|%{NUMBER:[zeek][files][duration]:float})\t(?:-|%{ZEEK_DATA:[zeek][files][local_orig]})\t(?:-|%{ZEEK_BOOL:[zeek][files][is_orig]})\t(?:-|%{INT:[zeek][files][seen_bytes]:int})\t(?:-|%{INT:[file][size]:int})\t(?:-|%{INT:[zeek][files][missing_bytes]:int})\t(?:-|%{INT:[zeek][files][overflow_bytes]:int})\t(?:-|%{ZEEK_BOOL:[zeek][files][timedout]})\t(?:-|%{ZEEK_DATA:[zeek][files][parent_fuid]})\t(?:-|%{ZEEK_DATA:[file][hash][md5]})\t(?:-|%{ZEEK_DATA:[file][hash][sha1]})\t(?:-|%{ZEEK_DATA:[file][hash][sha256]})\t(?:-|%{ZEEK_DATA:[zeek][files][extracted]})(?:\t(?:-|%{ZEEK_BOOL:[zeek][files][extracted_cutoff]})\t(?:-|%{INT:[zeek][files][extracted_size]:int}))?",
@@ -443,10 +438,7 @@ const NAGIOS: Group = &[
         "(?<nagios_type>TIMEPERIOD TRANSITION): %{DATA:nagios_service};%{NUMBER:nagios_unknown1};%{NUMBER:nagios_unknown2}",
     ),
     ("NAGIOS_WARNING", "Warning:%{SPACE}%{GREEDYDATA:nagios_message}"),
-    (
-        "_NAGIOS_SERVICE_COMMANDS",
-        "(?:DISABLE|ENABLE)_SVC_(?:CHECK|NOTIFICATIONS)",
-    ),
+    ("_NAGIOS_SERVICE_COMMANDS", "(?:DISABLE|ENABLE)_SVC_(?:CHECK|NOTIFICATIONS)"),
     ("_NAGIOS_HOST_COMMANDS", "(?:DISABLE|ENABLE)_HOST_(?:CHECK|NOTIFICATIONS|SVC_CHECKS|SVC_NOTIFICATIONS)"),
     (
         "NAGIOS_EC_LINE_SCHEDULE_HOST_DOWNTIME",
@@ -484,17 +476,38 @@ const BACULA: Group = &[
     ("BACULA_CAPACITY", "[0-9]{1,3}(?:,[0-9]{3})*"),
     ("BACULA_VERSION", "%{USER}"),
     ("BACULA_JOB", "%{USER}"),
-    ("BACULA_LOG_MAX_CAPACITY", r#"User defined maximum volume capacity %{BACULA_CAPACITY} exceeded on device "%{BACULA_DEVICE:device}" \(%{BACULA_DEVICEPATH}\)"#),
-    ("BACULA_LOG_END_VOLUME", r#"End of medium on Volume "%{BACULA_VOLUME:volume}" Bytes=%{BACULA_CAPACITY} Blocks=%{BACULA_CAPACITY} at %{MONTHDAY}-%{MONTH}-%{YEAR} %{HOUR}:%{MINUTE}\."#),
+    (
+        "BACULA_LOG_MAX_CAPACITY",
+        r#"User defined maximum volume capacity %{BACULA_CAPACITY} exceeded on device "%{BACULA_DEVICE:device}" \(%{BACULA_DEVICEPATH}\)"#,
+    ),
+    (
+        "BACULA_LOG_END_VOLUME",
+        r#"End of medium on Volume "%{BACULA_VOLUME:volume}" Bytes=%{BACULA_CAPACITY} Blocks=%{BACULA_CAPACITY} at %{MONTHDAY}-%{MONTH}-%{YEAR} %{HOUR}:%{MINUTE}\."#,
+    ),
     ("BACULA_LOG_NEW_VOLUME", r#"Created new Volume "%{BACULA_VOLUME:volume}" in catalog\."#),
-    ("BACULA_LOG_NEW_LABEL", r#"Labeled new Volume "%{BACULA_VOLUME:volume}" on device "%{BACULA_DEVICE:device}" \(%{BACULA_DEVICEPATH}\)\."#),
-    ("BACULA_LOG_WROTE_LABEL", r#"Wrote label to prelabeled Volume "%{BACULA_VOLUME:volume}" on device "%{BACULA_DEVICE}" \(%{BACULA_DEVICEPATH}\)"#),
-    ("BACULA_LOG_NEW_MOUNT", r#"New volume "%{BACULA_VOLUME:volume}" mounted on device "%{BACULA_DEVICE:device}" \(%{BACULA_DEVICEPATH}\) at %{MONTHDAY}-%{MONTH}-%{YEAR} %{HOUR}:%{MINUTE}\."#),
+    (
+        "BACULA_LOG_NEW_LABEL",
+        r#"Labeled new Volume "%{BACULA_VOLUME:volume}" on device "%{BACULA_DEVICE:device}" \(%{BACULA_DEVICEPATH}\)\."#,
+    ),
+    (
+        "BACULA_LOG_WROTE_LABEL",
+        r#"Wrote label to prelabeled Volume "%{BACULA_VOLUME:volume}" on device "%{BACULA_DEVICE}" \(%{BACULA_DEVICEPATH}\)"#,
+    ),
+    (
+        "BACULA_LOG_NEW_MOUNT",
+        r#"New volume "%{BACULA_VOLUME:volume}" mounted on device "%{BACULA_DEVICE:device}" \(%{BACULA_DEVICEPATH}\) at %{MONTHDAY}-%{MONTH}-%{YEAR} %{HOUR}:%{MINUTE}\."#,
+    ),
     ("BACULA_LOG_NOOPEN", r"\s+Cannot open %{DATA}: ERR=%{GREEDYDATA:berror}"),
     ("BACULA_LOG_NOOPENDIR", r"\s+Could not open directory %{DATA}: ERR=%{GREEDYDATA:berror}"),
     ("BACULA_LOG_NOSTAT", r"\s+Could not stat %{DATA}: ERR=%{GREEDYDATA:berror}"),
-    ("BACULA_LOG_NOJOBS", "There are no more Jobs associated with Volume \"%{BACULA_VOLUME:volume}\"\\. Marking it purged\\."),
-    ("BACULA_LOG_ALL_RECORDS_PRUNED", "All records pruned from Volume \"%{BACULA_VOLUME:volume}\"; marking it \"Purged\""),
+    (
+        "BACULA_LOG_NOJOBS",
+        "There are no more Jobs associated with Volume \"%{BACULA_VOLUME:volume}\"\\. Marking it purged\\.",
+    ),
+    (
+        "BACULA_LOG_ALL_RECORDS_PRUNED",
+        "All records pruned from Volume \"%{BACULA_VOLUME:volume}\"; marking it \"Purged\"",
+    ),
     ("BACULA_LOG_BEGIN_PRUNE_JOBS", "Begin pruning Jobs older than %{INT} month %{INT} days \\."),
     ("BACULA_LOG_BEGIN_PRUNE_FILES", "Begin pruning Files\\."),
     ("BACULA_LOG_PRUNED_JOBS", "Pruned %{INT} Jobs? for client %{BACULA_HOST:client} from catalog\\."),
@@ -504,10 +517,16 @@ const BACULA: Group = &[
     ("BACULA_LOG_STARTRESTORE", "Start Restore Job %{BACULA_JOB:job}"),
     ("BACULA_LOG_USEDEVICE", "Using Device \"%{BACULA_DEVICE:device}\""),
     ("BACULA_LOG_DIFF_FS", r"\s+%{UNIXPATH} is a different filesystem\. Will not descend from %{UNIXPATH} into it\."),
-    ("BACULA_LOG_JOBEND", "Job write elapsed time = %{DATA:elapsed}, Transfer rate = %{NUMBER} (?:K|M|G)? Bytes/second"),
+    (
+        "BACULA_LOG_JOBEND",
+        "Job write elapsed time = %{DATA:elapsed}, Transfer rate = %{NUMBER} (?:K|M|G)? Bytes/second",
+    ),
     ("BACULA_LOG_NOPRUNE_JOBS", "No Jobs found to prune\\."),
     ("BACULA_LOG_NOPRUNE_FILES", "No Files found to prune\\."),
-    ("BACULA_LOG_VOLUME_PREVWRITTEN", "Volume \"?%{BACULA_VOLUME:volume}\"? previously written, moving to end of data\\."),
+    (
+        "BACULA_LOG_VOLUME_PREVWRITTEN",
+        "Volume \"?%{BACULA_VOLUME:volume}\"? previously written, moving to end of data\\.",
+    ),
     ("BACULA_LOG_READYAPPEND", "Ready to append to end of Volume \"%{BACULA_VOLUME:volume}\" size=%{INT}"),
     ("BACULA_LOG_CANCELLING", "Cancelling duplicate JobId=%{INT}\\."),
     ("BACULA_LOG_MARKCANCEL", "JobId %{INT}, Job %{BACULA_JOB:job} marked to be canceled\\."),
@@ -516,28 +535,43 @@ const BACULA: Group = &[
     ("BACULA_LOG_MAXSTART", "Fatal [eE]rror: Job canceled because max start delay time exceeded\\."),
     ("BACULA_LOG_DUPLICATE", "Fatal [eE]rror: JobId %{INT:duplicate} already running\\. Duplicate job not allowed\\."),
     ("BACULA_LOG_NOJOBSTAT", "Fatal [eE]rror: No Job status returned from FD\\."),
-    ("BACULA_LOG_FATAL_CONN", "Fatal [eE]rror: bsock\\.c:133 Unable to connect to (?:Client: %{BACULA_HOST:client}|Storage daemon) on %{HOSTNAME}:%{POSINT}\\. ERR=%{GREEDYDATA:berror}"),
-    ("BACULA_LOG_NO_CONNECT", "Warning: bsock\\.c:127 Could not connect to (?:Client: %{BACULA_HOST:client}|Storage daemon) on %{HOSTNAME}:%{POSINT}\\. ERR=%{GREEDYDATA:berror}"),
+    (
+        "BACULA_LOG_FATAL_CONN",
+        "Fatal [eE]rror: bsock\\.c:133 Unable to connect to (?:Client: %{BACULA_HOST:client}|Storage daemon) on %{HOSTNAME}:%{POSINT}\\. ERR=%{GREEDYDATA:berror}",
+    ),
+    (
+        "BACULA_LOG_NO_CONNECT",
+        "Warning: bsock\\.c:127 Could not connect to (?:Client: %{BACULA_HOST:client}|Storage daemon) on %{HOSTNAME}:%{POSINT}\\. ERR=%{GREEDYDATA:berror}",
+    ),
     ("BACULA_LOG_NO_AUTH", "Fatal error: Unable to authenticate with File daemon at %{HOSTNAME}\\. Possible causes:"),
     ("BACULA_LOG_NOSUIT", "No prior or suitable Full backup found in catalog\\. Doing FULL backup\\."),
     ("BACULA_LOG_NOPRIOR", "No prior Full backup Job record found\\."),
-    (
-        "BACULA_LOG_JOB",
-        r"(?:Error: )?Bacula %{BACULA_HOST} %{BACULA_VERSION} \(%{BACULA_VERSION}\):",
-    ),
+    ("BACULA_LOG_JOB", r"(?:Error: )?Bacula %{BACULA_HOST} %{BACULA_VERSION} \(%{BACULA_VERSION}\):"),
     (
         "BACULA_LOGLINE",
         "%{BACULA_TIMESTAMP:bts} (?:%{BACULA_HOST:hostname} JobId %{INT:jobid}:|%{BACULA_HOST:hostname}:|%{BACULA_HOST:hostname}) ?(?:%{BACULA_LOG_MAX_CAPACITY}|%{BACULA_LOG_END_VOLUME}|%{BACULA_LOG_NEW_VOLUME}|%{BACULA_LOG_NEW_LABEL}|%{BACULA_LOG_WROTE_LABEL}|%{BACULA_LOG_NEW_MOUNT}|%{BACULA_LOG_NOOPEN}|%{BACULA_LOG_NOOPENDIR}|%{BACULA_LOG_NOSTAT}|%{BACULA_LOG_NOJOBS}|%{BACULA_LOG_ALL_RECORDS_PRUNED}|%{BACULA_LOG_BEGIN_PRUNE_JOBS}|%{BACULA_LOG_BEGIN_PRUNE_FILES}|%{BACULA_LOG_PRUNED_JOBS}|%{BACULA_LOG_PRUNED_FILES}|%{BACULA_LOG_ENDPRUNE}|%{BACULA_LOG_STARTJOB}|%{BACULA_LOG_STARTRESTORE}|%{BACULA_LOG_USEDEVICE}|%{BACULA_LOG_DIFF_FS}|%{BACULA_LOG_JOBEND}|%{BACULA_LOG_NOPRUNE_JOBS}|%{BACULA_LOG_NOPRUNE_FILES}|%{BACULA_LOG_VOLUME_PREVWRITTEN}|%{BACULA_LOG_READYAPPEND}|%{BACULA_LOG_CANCELLING}|%{BACULA_LOG_MARKCANCEL}|%{BACULA_LOG_CLIENT_RBJ}|%{BACULA_LOG_VSS}|%{BACULA_LOG_MAXSTART}|%{BACULA_LOG_DUPLICATE}|%{BACULA_LOG_NOJOBSTAT}|%{BACULA_LOG_FATAL_CONN}|%{BACULA_LOG_NO_CONNECT}|%{BACULA_LOG_NO_AUTH}|%{BACULA_LOG_NOSUIT}|%{BACULA_LOG_JOB}|%{BACULA_LOG_NOPRIOR})",
     ),
 ];
 
-/// Cisco's, Juniper's, NetScreen's, SuSE's and Shorewall.
+/// Firewalls of several makers.
 const FIREWALLS: Group = &[
-    ("NETSCREENSESSIONLOG", "%{SYSLOGTIMESTAMP:date} %{IPORHOST:device} %{NOTSPACE}: NetScreen device_id=%{WORD:device_id} *%{DATA}: start_time=%{QUOTEDSTRING:start_time} duration=%{INT:duration} policy_id=%{INT:policy_id} service=%{DATA:service} proto=%{INT:proto} src zone=%{WORD:src_zone} dst zone=%{WORD:dst_zone} action=%{WORD:action} sent=%{INT:sent} rcvd=%{INT:rcvd} src=%{IPORHOST:src_ip} dst=%{IPORHOST:dst_ip} src_port=%{INT:src_port} dst_port=%{INT:dst_port} src-xlated ip=%{IPORHOST:src_xlated_ip} port=%{INT:src_xlated_port} dst-xlated ip=%{IPORHOST:dst_xlated_ip} port=%{INT:dst_xlated_port} session_id=%{INT:session_id} reason=%{GREEDYDATA:reason}"),
+    (
+        "NETSCREENSESSIONLOG",
+        "%{SYSLOGTIMESTAMP:date} %{IPORHOST:device} %{NOTSPACE}: NetScreen device_id=%{WORD:device_id} *%{DATA}: start_time=%{QUOTEDSTRING:start_time} duration=%{INT:duration} policy_id=%{INT:policy_id} service=%{DATA:service} proto=%{INT:proto} src zone=%{WORD:src_zone} dst zone=%{WORD:dst_zone} action=%{WORD:action} sent=%{INT:sent} rcvd=%{INT:rcvd} src=%{IPORHOST:src_ip} dst=%{IPORHOST:dst_ip} src_port=%{INT:src_port} dst_port=%{INT:dst_port} src-xlated ip=%{IPORHOST:src_xlated_ip} port=%{INT:src_xlated_port} dst-xlated ip=%{IPORHOST:dst_xlated_ip} port=%{INT:dst_xlated_port} session_id=%{INT:session_id} reason=%{GREEDYDATA:reason}",
+    ),
     ("CISCOTAG", "[A-Z0-9]+-%{INT}-[A-Z0-9_]+"),
-    ("CISCO_TAGGED_SYSLOG", "^<%{POSINT:syslog_pri}>%{CISCOTIMESTAMP:timestamp}(?: %{SYSLOGHOST:sysloghost})? ?: %%{CISCOTAG:ciscotag}:"),
-    ("CISCO_ACTION", "Built|Teardown|Deny|Denied|denied by ACL|denied|requested|permitted|discarded|est-allowed|Dropping|created|deleted"),
-    ("CISCO_REASON", r"Duplicate TCP SYN|Failed to locate egress interface|Invalid transport field|No matching connection|DNS Response|DNS Query|(?:%{WORD}\s*)*"),
+    (
+        "CISCO_TAGGED_SYSLOG",
+        "^<%{POSINT:syslog_pri}>%{CISCOTIMESTAMP:timestamp}(?: %{SYSLOGHOST:sysloghost})? ?: %%{CISCOTAG:ciscotag}:",
+    ),
+    (
+        "CISCO_ACTION",
+        "Built|Teardown|Deny|Denied|denied by ACL|denied|requested|permitted|discarded|est-allowed|Dropping|created|deleted",
+    ),
+    (
+        "CISCO_REASON",
+        r"Duplicate TCP SYN|Failed to locate egress interface|Invalid transport field|No matching connection|DNS Response|DNS Query|(?:%{WORD}\s*)*",
+    ),
     ("CISCO_DIRECTION", "[Ii]nbound|[Oo]utbound"),
     ("CISCO_INTERVAL", "first hit|%{INT}-second interval"),
     ("CISCO_XLATE_TYPE", "static|dynamic"),
@@ -547,43 +581,133 @@ const FIREWALLS: Group = &[
     ("CISCOFW104004", r"\((?:Primary|Secondary)\) Switching to OK\."),
     ("CISCOFW105003", r"\((?:Primary|Secondary)\) Monitoring on [Ii]nterface %{GREEDYDATA:interface_name} waiting"),
     ("CISCOFW105004", r"\((?:Primary|Secondary)\) Monitoring on [Ii]nterface %{GREEDYDATA:interface_name} normal"),
-    ("CISCOFW105005", r"\((?:Primary|Secondary)\) Lost Failover communications with mate on [Ii]nterface %{GREEDYDATA:interface_name}"),
+    (
+        "CISCOFW105005",
+        r"\((?:Primary|Secondary)\) Lost Failover communications with mate on [Ii]nterface %{GREEDYDATA:interface_name}",
+    ),
     ("CISCOFW105008", r"\((?:Primary|Secondary)\) Testing [Ii]nterface %{GREEDYDATA:interface_name}"),
-    ("CISCOFW105009", r"\((?:Primary|Secondary)\) Testing on [Ii]nterface %{GREEDYDATA:interface_name} (?:Passed|Failed)"),
-    ("CISCOFW106001", "%{CISCO_DIRECTION:direction} %{WORD:protocol} connection %{CISCO_ACTION:action} from %{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port} flags %{GREEDYDATA:tcp_flags} on interface %{GREEDYDATA:interface}"),
-    ("CISCOFW106006_106007_106010", r"%{CISCO_ACTION:action} %{CISCO_DIRECTION:direction} %{WORD:protocol} (?:from|src) %{IP:src_ip}/%{INT:src_port}(?:\(%{DATA:src_fwuser}\))? (?:to|dst) %{IP:dst_ip}/%{INT:dst_port}(?:\(%{DATA:dst_fwuser}\))? (?:on interface %{DATA:interface}|due to %{CISCO_REASON:reason})"),
-    ("CISCOFW106014", r"%{CISCO_ACTION:action} %{CISCO_DIRECTION:direction} %{WORD:protocol} src %{DATA:src_interface}:%{IP:src_ip}(?:\(%{DATA:src_fwuser}\))? dst %{DATA:dst_interface}:%{IP:dst_ip}(?:\(%{DATA:dst_fwuser}\))? ?\(type %{INT:icmp_type}, code %{INT:icmp_code}\)"),
-    ("CISCOFW106015", r"%{CISCO_ACTION:action} %{WORD:protocol} \(%{DATA:policy_id}\) from %{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port} flags %{DATA:tcp_flags} +on interface %{GREEDYDATA:interface}"),
-    ("CISCOFW106021", "%{CISCO_ACTION:action} %{WORD:protocol} reverse path check from %{IP:src_ip} to %{IP:dst_ip} on interface %{GREEDYDATA:interface}"),
-    ("CISCOFW106023", r#"%{CISCO_ACTION:action}(?: protocol)? %{WORD:protocol} src %{DATA:src_interface}:%{DATA:src_ip}(?:/%{INT:src_port})?(?:\(%{DATA:src_fwuser}\))? dst %{DATA:dst_interface}:%{DATA:dst_ip}(?:/%{INT:dst_port})?(?:\(%{DATA:dst_fwuser}\))?(?: \(type %{INT:icmp_type}, code %{INT:icmp_code}\))? by access-group "?%{DATA:policy_id}"? \[%{DATA:hashcode1}, %{DATA:hashcode2}\]"#),
-    ("CISCOFW106100_2_3", r"access-list %{NOTSPACE:policy_id} %{CISCO_ACTION:action} %{WORD:protocol} for user '%{DATA:src_fwuser}' %{DATA:src_interface}/%{IP:src_ip}\(%{INT:src_port}\) -> %{DATA:dst_interface}/%{IP:dst_ip}\(%{INT:dst_port}\) hit-cnt %{INT:hit_count} %{CISCO_INTERVAL:interval} \[%{DATA:hashcode1}, %{DATA:hashcode2}\]"),
-    ("CISCOFW106100", r"access-list %{NOTSPACE:policy_id} %{CISCO_ACTION:action} %{WORD:protocol} %{DATA:src_interface}/%{IP:src_ip}\(%{INT:src_port}\)(?:\(%{DATA:src_fwuser}\))? -> %{DATA:dst_interface}/%{IP:dst_ip}\(%{INT:dst_port}\)(?:\(%{DATA:dst_fwuser}\))? hit-cnt %{INT:hit_count} %{CISCO_INTERVAL:interval} \[%{DATA:hashcode1}, %{DATA:hashcode2}\]"),
-    ("CISCOFW110002", "%{CISCO_REASON:reason} for %{WORD:protocol} from %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port}"),
+    (
+        "CISCOFW105009",
+        r"\((?:Primary|Secondary)\) Testing on [Ii]nterface %{GREEDYDATA:interface_name} (?:Passed|Failed)",
+    ),
+    (
+        "CISCOFW106001",
+        "%{CISCO_DIRECTION:direction} %{WORD:protocol} connection %{CISCO_ACTION:action} from %{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port} flags %{GREEDYDATA:tcp_flags} on interface %{GREEDYDATA:interface}",
+    ),
+    (
+        "CISCOFW106006_106007_106010",
+        r"%{CISCO_ACTION:action} %{CISCO_DIRECTION:direction} %{WORD:protocol} (?:from|src) %{IP:src_ip}/%{INT:src_port}(?:\(%{DATA:src_fwuser}\))? (?:to|dst) %{IP:dst_ip}/%{INT:dst_port}(?:\(%{DATA:dst_fwuser}\))? (?:on interface %{NOTSPACE:interface}|due to %{CISCO_REASON:reason})",
+    ),
+    (
+        "CISCOFW106014",
+        r"%{CISCO_ACTION:action} %{CISCO_DIRECTION:direction} %{WORD:protocol} src %{DATA:src_interface}:%{IP:src_ip}(?:\(%{DATA:src_fwuser}\))? dst %{DATA:dst_interface}:%{IP:dst_ip}(?:\(%{DATA:dst_fwuser}\))? ?\(type %{INT:icmp_type}, code %{INT:icmp_code}\)",
+    ),
+    (
+        "CISCOFW106015",
+        r"%{CISCO_ACTION:action} %{WORD:protocol} \(%{DATA:policy_id}\) from %{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port} flags %{DATA:tcp_flags} +on interface %{GREEDYDATA:interface}",
+    ),
+    (
+        "CISCOFW106021",
+        "%{CISCO_ACTION:action} %{WORD:protocol} reverse path check from %{IP:src_ip} to %{IP:dst_ip} on interface %{GREEDYDATA:interface}",
+    ),
+    (
+        "CISCOFW106023",
+        r#"%{CISCO_ACTION:action}(?: protocol)? %{WORD:protocol} src %{DATA:src_interface}:%{DATA:src_ip}(?:/%{INT:src_port})?(?:\(%{DATA:src_fwuser}\))? dst %{DATA:dst_interface}:%{DATA:dst_ip}(?:/%{INT:dst_port})?(?:\(%{DATA:dst_fwuser}\))?(?: \(type %{INT:icmp_type}, code %{INT:icmp_code}\))? by access-group "?%{DATA:policy_id}"? \[%{DATA:hashcode1}, %{DATA:hashcode2}\]"#,
+    ),
+    (
+        "CISCOFW106100_2_3",
+        r"access-list %{NOTSPACE:policy_id} %{CISCO_ACTION:action} %{WORD:protocol} for user '%{DATA:src_fwuser}' %{DATA:src_interface}/%{IP:src_ip}\(%{INT:src_port}\) -> %{DATA:dst_interface}/%{IP:dst_ip}\(%{INT:dst_port}\) hit-cnt %{INT:hit_count} %{CISCO_INTERVAL:interval} \[%{DATA:hashcode1}, %{DATA:hashcode2}\]",
+    ),
+    (
+        "CISCOFW106100",
+        r"access-list %{NOTSPACE:policy_id} %{CISCO_ACTION:action} %{WORD:protocol} %{DATA:src_interface}/%{IP:src_ip}\(%{INT:src_port}\)(?:\(%{DATA:src_fwuser}\))? -> %{DATA:dst_interface}/%{IP:dst_ip}\(%{INT:dst_port}\)(?:\(%{DATA:dst_fwuser}\))? hit-cnt %{INT:hit_count} %{CISCO_INTERVAL:interval} \[%{DATA:hashcode1}, %{DATA:hashcode2}\]",
+    ),
+    (
+        "CISCOFW110002",
+        "%{CISCO_REASON:reason} for %{WORD:protocol} from %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port}",
+    ),
     ("CISCOFW302010", "%{INT:connection_count} in use, %{INT:connection_count_max} most used"),
-    ("CISCOFW302013_302014_302015_302016", r"%{CISCO_ACTION:action}(?: %{CISCO_DIRECTION:direction})? %{WORD:protocol} connection %{INT:connection_id} for %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port}(?: \(%{IP:src_mapped_ip}/%{INT:src_mapped_port}\))?(?:\(%{DATA:src_fwuser}\))? to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port}(?: \(%{IP:dst_mapped_ip}/%{INT:dst_mapped_port}\))?(?:\(%{DATA:dst_fwuser}\))?(?: duration %{TIME:duration} bytes %{INT:bytes})?(?: %{CISCO_REASON:reason})?(?: \(%{DATA:user}\))?"),
-    ("CISCOFW302020_302021", r"%{CISCO_ACTION:action}(?: %{CISCO_DIRECTION:direction})? %{WORD:protocol} connection for faddr %{IP:dst_ip}/%{INT:icmp_seq_num}(?:\(%{DATA:fwuser}\))? gaddr %{IP:src_xlated_ip}/%{INT:icmp_code_xlated} laddr %{IP:src_ip}/%{INT:icmp_code}(?: \(%{DATA:user}\))?"),
+    (
+        "CISCOFW302013_302014_302015_302016",
+        r"%{CISCO_ACTION:action}(?: %{CISCO_DIRECTION:direction})? %{WORD:protocol} connection %{INT:connection_id} for %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port}(?: \(%{IP:src_mapped_ip}/%{INT:src_mapped_port}\))?(?:\(%{DATA:src_fwuser}\))? to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port}(?: \(%{IP:dst_mapped_ip}/%{INT:dst_mapped_port}\))?(?:\(%{DATA:dst_fwuser}\))?(?: duration %{TIME:duration} bytes %{INT:bytes})?(?: %{CISCO_REASON:reason})?(?: \(%{DATA:user}\))?",
+    ),
+    (
+        "CISCOFW302020_302021",
+        r"%{CISCO_ACTION:action}(?: %{CISCO_DIRECTION:direction})? %{WORD:protocol} connection for faddr %{IP:dst_ip}/%{INT:icmp_seq_num}(?:\(%{DATA:fwuser}\))? gaddr %{IP:src_xlated_ip}/%{INT:icmp_code_xlated} laddr %{IP:src_ip}/%{INT:icmp_code}(?: \(%{DATA:user}\))?",
+    ),
     ("CISCOFW304001", r"%{IP:src_ip}(?:\(%{DATA:src_fwuser}\))? Accessed URL %{IP:dst_ip}:%{GREEDYDATA:dst_url}"),
-    ("CISCOFW305011", r"%{CISCO_ACTION:action} %{CISCO_XLATE_TYPE:xlate_type} %{WORD:protocol} translation from %{DATA:src_interface}:%{IP:src_ip}(?:/%{INT:src_port})?(?:\(%{DATA:src_fwuser}\))? to %{DATA:src_xlated_interface}:%{IP:src_xlated_ip}/%{DATA:src_xlated_port}"),
-    ("CISCOFW313001_313004_313008", "%{CISCO_ACTION:action} %{WORD:protocol} type=%{INT:icmp_type}, code=%{INT:icmp_code} from %{IP:src_ip} on interface %{DATA:interface}(?: to %{IP:dst_ip})?"),
-    ("CISCOFW313005", r"%{CISCO_REASON:reason} for %{WORD:protocol} error message: %{WORD:err_protocol} src %{DATA:err_src_interface}:%{IP:err_src_ip}(?:\(%{DATA:err_src_fwuser}\))? dst %{DATA:err_dst_interface}:%{IP:err_dst_ip}(?:\(%{DATA:err_dst_fwuser}\))? \(type %{INT:err_icmp_type}, code %{INT:err_icmp_code}\) on %{DATA:interface} interface\. +Original IP payload: %{WORD:protocol} src %{IP:orig_src_ip}/%{INT:orig_src_port}(?:\(%{DATA:orig_src_fwuser}\))? dst %{IP:orig_dst_ip}/%{INT:orig_dst_port}(?:\(%{DATA:orig_dst_fwuser}\))?"),
+    (
+        "CISCOFW305011",
+        r"%{CISCO_ACTION:action} %{CISCO_XLATE_TYPE:xlate_type} %{WORD:protocol} translation from %{DATA:src_interface}:%{IP:src_ip}(?:/%{INT:src_port})?(?:\(%{DATA:src_fwuser}\))? to %{DATA:src_xlated_interface}:%{IP:src_xlated_ip}/%{INT:src_xlated_port}",
+    ),
+    (
+        "CISCOFW313001_313004_313008",
+        "%{CISCO_ACTION:action} %{WORD:protocol} type=%{INT:icmp_type}, code=%{INT:icmp_code} from %{IP:src_ip} on interface %{NOTSPACE:interface}(?: to %{IP:dst_ip})?",
+    ),
+    (
+        "CISCOFW313005",
+        r"%{CISCO_REASON:reason} for %{WORD:protocol} error message: %{WORD:err_protocol} src %{DATA:err_src_interface}:%{IP:err_src_ip}(?:\(%{DATA:err_src_fwuser}\))? dst %{DATA:err_dst_interface}:%{IP:err_dst_ip}(?:\(%{DATA:err_dst_fwuser}\))? \(type %{INT:err_icmp_type}, code %{INT:err_icmp_code}\) on %{DATA:interface} interface\. +Original IP payload: %{WORD:protocol} src %{IP:orig_src_ip}/%{INT:orig_src_port}(?:\(%{DATA:orig_src_fwuser}\))? dst %{IP:orig_dst_ip}/%{INT:orig_dst_port}(?:\(%{DATA:orig_dst_fwuser}\))?",
+    ),
     ("CISCOFW321001", "Resource '%{WORD:resource_name}' limit of %{POSINT:resource_limit} reached for system"),
-    ("CISCOFW402117", r"%{WORD:protocol}: Received a non-IPSec packet \(protocol= ?%{WORD:orig_protocol}\) from %{IP:src_ip} to %{IP:dst_ip}\.?"),
-    ("CISCOFW402119", r"%{WORD:protocol}: Received an %{WORD:orig_protocol} packet \(SPI= ?%{DATA:spi}, sequence number= ?%{DATA:seq_num}\) from %{IP:src_ip} \(user= ?%{DATA:user}\) to %{IP:dst_ip} that failed anti-replay checking\.?"),
-    ("CISCOFW419001", "%{CISCO_ACTION:action} %{WORD:protocol} packet from %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port} to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port}, reason: %{GREEDYDATA:reason}"),
-    ("CISCOFW419002", "%{CISCO_REASON:reason} from %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port} to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port} with different initial sequence number"),
-    ("CISCOFW500004", "%{CISCO_REASON:reason} for protocol=%{WORD:protocol}, from %{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port}"),
-    ("CISCOFW602303_602304", r"%{WORD:protocol}: An %{CISCO_DIRECTION:direction} %{DATA:tunnel_type} SA \(SPI= ?%{DATA:spi}\) between %{IP:src_ip} and %{IP:dst_ip} \(user= ?%{DATA:user}\) has been %{CISCO_ACTION:action}"),
-    ("CISCOFW710001_710002_710003_710005_710006", "%{WORD:protocol} (?:request|access) %{CISCO_ACTION:action} from %{IP:src_ip}/%{INT:src_port} to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port}"),
-    ("CISCOFW713172", r"Group = %{DATA:group}, IP = %{IP:src_ip}, Automatic NAT Detection Status:\s+Remote end\s*%{DATA:is_remote_natted}\s*behind a NAT device\s+This\s+end\s*%{DATA:is_local_natted}\s*behind a NAT device"),
-    ("CISCOFW733100", r"\[\s*%{DATA:drop_type}\s*\] drop %{DATA:drop_rate_id} exceeded\. Current burst rate is %{INT:drop_rate_current_burst} per second, max configured rate is %{INT:drop_rate_max_burst}; Current average rate is %{INT:drop_rate_current_avg} per second, max configured rate is %{INT:drop_rate_max_avg}; Cumulative total count is %{INT:drop_total_count}"),
-    ("SHOREWALL", r"%{SYSLOGTIMESTAMP:timestamp} %{WORD:nf_host} .*?Shorewall:(?:%{WORD:nf_action1})?:(?:%{WORD:nf_action2})?.*?IN=(?:%{USERNAME:nf_in_interface})?.*?(?:OUT= *MAC=%{COMMONMAC:nf_dst_mac}:(?:%{COMMONMAC:nf_src_mac})?|OUT=%{USERNAME:nf_out_interface}).*?SRC=%{IPV4:nf_src_ip}.*?DST=%{IPV4:nf_dst_ip}.*?LEN=%{WORD:nf_len}.?TOS=%{WORD:nf_tos}.?PREC=%{WORD:nf_prec}.?TTL=%{INT:nf_ttl}.?ID=%{INT:nf_id}.*?PROTO=%{WORD:nf_protocol}.?SPT=%{INT:nf_src_port}.?DPT=%{INT:nf_dst_port}.*"),
+    (
+        "CISCOFW402117",
+        r"%{WORD:protocol}: Received a non-IPSec packet \(protocol= ?%{WORD:orig_protocol}\) from %{IP:src_ip} to %{IP:dst_ip}\.?",
+    ),
+    (
+        "CISCOFW402119",
+        r"%{WORD:protocol}: Received an %{WORD:orig_protocol} packet \(SPI= ?%{DATA:spi}, sequence number= ?%{DATA:seq_num}\) from %{IP:src_ip} \(user= ?%{DATA:user}\) to %{IP:dst_ip} that failed anti-replay checking\.?",
+    ),
+    (
+        "CISCOFW419001",
+        "%{CISCO_ACTION:action} %{WORD:protocol} packet from %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port} to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port}, reason: %{GREEDYDATA:reason}",
+    ),
+    (
+        "CISCOFW419002",
+        "%{CISCO_REASON:reason} from %{DATA:src_interface}:%{IP:src_ip}/%{INT:src_port} to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port} with different initial sequence number",
+    ),
+    (
+        "CISCOFW500004",
+        "%{CISCO_REASON:reason} for protocol=%{WORD:protocol}, from %{IP:src_ip}/%{INT:src_port} to %{IP:dst_ip}/%{INT:dst_port}",
+    ),
+    (
+        "CISCOFW602303_602304",
+        r"%{WORD:protocol}: An %{CISCO_DIRECTION:direction} %{DATA:tunnel_type} SA \(SPI= ?%{DATA:spi}\) between %{IP:src_ip} and %{IP:dst_ip} \(user= ?%{DATA:user}\) has been %{CISCO_ACTION:action}",
+    ),
+    (
+        "CISCOFW710001_710002_710003_710005_710006",
+        "%{WORD:protocol} (?:request|access) %{CISCO_ACTION:action} from %{IP:src_ip}/%{INT:src_port} to %{DATA:dst_interface}:%{IP:dst_ip}/%{INT:dst_port}",
+    ),
+    (
+        "CISCOFW713172",
+        r"Group = %{DATA:group}, IP = %{IP:src_ip}, Automatic NAT Detection Status:\s+Remote end\s*%{DATA:is_remote_natted}\s*behind a NAT device\s+This\s+end\s*%{DATA:is_local_natted}\s*behind a NAT device",
+    ),
+    (
+        "CISCOFW733100",
+        r"\[\s*%{DATA:drop_type}\s*\] drop %{DATA:drop_rate_id} exceeded\. Current burst rate is %{INT:drop_rate_current_burst} per second, max configured rate is %{INT:drop_rate_max_burst}; Current average rate is %{INT:drop_rate_current_avg} per second, max configured rate is %{INT:drop_rate_max_avg}; Cumulative total count is %{INT:drop_total_count}",
+    ),
+    (
+        "SHOREWALL",
+        r"%{SYSLOGTIMESTAMP:timestamp} %{WORD:nf_host} .*?Shorewall:(?:%{WORD:nf_action1})?:(?:%{WORD:nf_action2})?.*?IN=(?:%{USERNAME:nf_in_interface})?.*?(?:OUT= *MAC=%{COMMONMAC:nf_dst_mac}:(?:%{COMMONMAC:nf_src_mac})?|OUT=%{USERNAME:nf_out_interface}).*?SRC=%{IPV4:nf_src_ip}.*?DST=%{IPV4:nf_dst_ip}.*?LEN=%{WORD:nf_len}.?TOS=%{WORD:nf_tos}.?PREC=%{WORD:nf_prec}.?TTL=%{INT:nf_ttl}.?ID=%{INT:nf_id}.*?PROTO=%{WORD:nf_protocol}.?SPT=%{INT:nf_src_port}.?DPT=%{INT:nf_dst_port}.*",
+    ),
     ("SFW2_LOG_PREFIX", "SFW2-INext-%{NOTSPACE:nf_action}"),
-    ("SFW2", r"(?:%{SYSLOGTIMESTAMP:timestamp}|%{TIMESTAMP_ISO8601:timestamp})\s*%{HOSTNAME}.*?%{NAGIOSTIME} %{SFW2_LOG_PREFIX}\s*IN=(?:%{USERNAME:nf_in_interface})?.*?OUT=(?:\s*%{USERNAME:nf_out_interface})?\s*MAC=(?:%{COMMONMAC:nf_dst_mac}:%{COMMONMAC:nf_src_mac}|\s*).*?SRC=(?:%{IP:nf_src_ip}).*?DST=(?:%{IP:nf_dst_ip}).*?PROTO=%{WORD:nf_protocol}(?:.*?SPT=%{INT:nf_src_port}.*?DPT=%{INT:nf_dst_port})?"),
+    (
+        "SFW2",
+        r"(?:%{SYSLOGTIMESTAMP:timestamp}|%{TIMESTAMP_ISO8601:timestamp})\s*%{HOSTNAME}.*?%{NAGIOSTIME} %{SFW2_LOG_PREFIX}\s*IN=(?:%{USERNAME:nf_in_interface})?.*?OUT=(?:\s*%{USERNAME:nf_out_interface})?\s*MAC=(?:%{COMMONMAC:nf_dst_mac}:%{COMMONMAC:nf_src_mac}|\s*).*?SRC=(?:%{IP:nf_src_ip}).*?DST=(?:%{IP:nf_dst_ip}).*?PROTO=%{WORD:nf_protocol}(?:.*?SPT=%{INT:nf_src_port}.*?DPT=%{INT:nf_dst_port})?",
+    ),
     ("RT_FLOW_TAG", "RT_FLOW_SESSION_(?:CREATE|CLOSE|DENY)"),
     ("RT_FLOW_EVENT", "%{RT_FLOW_TAG}"),
-    ("RT_FLOW1", r"%{RT_FLOW_EVENT:event}: %{GREEDYDATA:close-reason}: %{IP:src-ip}/%{INT:src-port}->%{IP:dst-ip}/%{INT:dst-port} %{DATA:service} %{IP:nat-src-ip}/%{INT:nat-src-port}->%{IP:nat-dst-ip}/%{INT:nat-dst-port} %{DATA:src-nat-rule-name} %{DATA:dst-nat-rule-name} %{INT:protocol-id} %{DATA:policy-name} %{DATA:from-zone} %{DATA:to-zone} %{INT:session-id} [0-9]+\(%{DATA:sent}\) [0-9]+\(%{DATA:received}\) %{INT:elapsed-time} .*"),
-    ("RT_FLOW2", r"%{RT_FLOW_EVENT:event}: session created %{IP:src-ip}/%{INT:src-port}->%{IP:dst-ip}/%{INT:dst-port} %{DATA:service} %{IP:nat-src-ip}/%{INT:nat-src-port}->%{IP:nat-dst-ip}/%{INT:nat-dst-port} %{DATA:src-nat-rule-name} %{DATA:dst-nat-rule-name} %{INT:protocol-id} %{DATA:policy-name} %{DATA:from-zone} %{DATA:to-zone} %{INT:session-id} .*"),
-    ("RT_FLOW3", r"%{RT_FLOW_EVENT:event}: session denied %{IP:src-ip}/%{INT:src-port}->%{IP:dst-ip}/%{INT:dst-port} %{DATA:service} %{INT:protocol-id}\([0-9]\) %{DATA:policy-name} %{DATA:from-zone} %{DATA:to-zone} .*"),
+    (
+        "RT_FLOW1",
+        r"%{RT_FLOW_EVENT:event}: %{GREEDYDATA:close-reason}: %{IP:src-ip}/%{INT:src-port}->%{IP:dst-ip}/%{INT:dst-port} %{DATA:service} %{IP:nat-src-ip}/%{INT:nat-src-port}->%{IP:nat-dst-ip}/%{INT:nat-dst-port} %{DATA:src-nat-rule-name} %{DATA:dst-nat-rule-name} %{INT:protocol-id} %{DATA:policy-name} %{DATA:from-zone} %{DATA:to-zone} %{INT:session-id} [0-9]+\(%{DATA:sent}\) [0-9]+\(%{DATA:received}\) %{INT:elapsed-time} .*",
+    ),
+    (
+        "RT_FLOW2",
+        r"%{RT_FLOW_EVENT:event}: session created %{IP:src-ip}/%{INT:src-port}->%{IP:dst-ip}/%{INT:dst-port} %{DATA:service} %{IP:nat-src-ip}/%{INT:nat-src-port}->%{IP:nat-dst-ip}/%{INT:nat-dst-port} %{DATA:src-nat-rule-name} %{DATA:dst-nat-rule-name} %{INT:protocol-id} %{DATA:policy-name} %{DATA:from-zone} %{DATA:to-zone} %{INT:session-id} .*",
+    ),
+    (
+        "RT_FLOW3",
+        r"%{RT_FLOW_EVENT:event}: session denied %{IP:src-ip}/%{INT:src-port}->%{IP:dst-ip}/%{INT:dst-port} %{DATA:service} %{INT:protocol-id}\([0-9]\) %{DATA:policy-name} %{DATA:from-zone} %{DATA:to-zone} .*",
+    ),
 ];
 
 #[cfg(test)]
@@ -598,7 +722,8 @@ mod tests {
         let mut seen = BTreeSet::new();
         for name in names() {
             assert!(seen.insert(name), "{name} twice");
-            Grok::new(&format!("%{{{name}:whole}}"), &BTreeMap::new(), &BTreeMap::new()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            Grok::new(&format!("%{{{name}:whole}}"), &BTreeMap::new(), &BTreeMap::new())
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }
