@@ -363,7 +363,7 @@ fn compare(case: &Value, got: &Map<String, Value>) -> Result<(), String> {
             match &value {
                 Value::String(whole) if *whole == case["input"] => continue,
                 Value::Array(list) if list.first() == Some(&case["input"]) => {
-                    value = list.get(1).cloned().unwrap_or_default()
+                    value = list.get(1).cloned().unwrap_or_default();
                 }
                 _ => {}
             }
@@ -413,7 +413,9 @@ fn web_cases_have_the_fields_that_their_sources_find() {
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if ours.iter().any(|prefix| name.starts_with(prefix)) {
-            json_lines(&file).iter().for_each(|case| check_case(case, &mut report));
+            for case in json_lines(&file) {
+                check_case(&case, &mut report);
+            }
         }
     }
     println!("{}", report.end());
@@ -424,7 +426,7 @@ fn loghub_pattern(format: &str) -> String {
     let mut pattern = "^".to_owned();
     for (i, part) in format.split(['<', '>']).enumerate() {
         if i % 2 == 1 {
-            pattern.push_str(&format!("(?P<{part}>.*?)"));
+            pattern.extend(["(?P<", part, ">.*?)"]);
         } else {
             let words: Vec<&str> = part.split(' ').collect();
             let runs =
