@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod multiline;
 pub mod offsets;
 pub mod parse;
+pub mod plan;
 pub mod route;
 pub mod signal;
 pub mod source;
