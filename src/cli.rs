@@ -17,6 +17,7 @@ pub mod drop_in;
 mod exec;
 mod local;
 mod parse;
+mod plan;
 mod replay;
 mod run;
 mod schema;
@@ -61,6 +62,8 @@ enum Command {
     Test(test::TestArgs),
     /// Send the dead letters of the state directory again; with --stream, all of them to that stream
     Replay(replay::ReplayArgs),
+    /// Say what a stream for these logs needs and costs, from a sample of them
+    Plan(plan::PlanArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
@@ -149,6 +152,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Parse(args) => parse::parse(args, environment),
         Command::Test(args) => test::test(args),
         Command::Replay(args) => replay::replay(args, environment),
+        Command::Plan(args) => plan::plan(args, environment),
         Command::Schema => schema::schema(),
         Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),

@@ -29,6 +29,7 @@ pub mod multiline;
 pub mod names;
 pub mod offsets;
 pub mod parse;
+pub mod plan;
 pub mod route;
 pub mod shape;
 pub mod signal;
