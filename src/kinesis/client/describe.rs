@@ -18,9 +18,9 @@ use crate::kinesis::verdict::Origin;
 /// How long one call may take. These answers are small and nothing waits for them, but a call that hangs would never be asked again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shards on a page: the most that the service takes, and so the fewest calls.
-const PAGE_SHARDS: i32 = 1000;
+pub(super) const PAGE_SHARDS: i32 = 1000;
 /// Pages that are followed: 100,000 shards, which is more than any stream has. A server that always has one more page is not followed for ever.
-const MAX_PAGES: usize = 100;
+pub(super) const MAX_PAGES: usize = 100;
 
 /// The record limit of a stream that does not say one, in bytes: what it was for all of them before it could be set.
 const UNSAID_RECORD_LIMIT: usize = 1 << 20;
@@ -140,7 +140,7 @@ fn open_shard(shard: &Shard) -> Result<OpenShard, RequestError> {
 }
 
 /// An answer that makes no sense.
-fn unreadable(message: String) -> RequestError {
+pub(super) fn unreadable(message: String) -> RequestError {
     RequestError { code: "UnreadableResponse".to_owned(), message, origin: Origin::Transport }
 }
 
