@@ -14,6 +14,7 @@
 mod check;
 mod consume;
 mod demo;
+mod doctor;
 pub mod drop_in;
 mod exec;
 mod healthcheck;
@@ -62,6 +63,8 @@ enum Command {
     Parse(parse::ParseArgs),
     /// Send the dead letters of the state directory again; with --stream, all of them to that stream
     Replay(replay::ReplayArgs),
+    /// Try everything that has to be right before the agent runs, and say what is wrong with its fix
+    Doctor(doctor::DoctorArgs),
     /// Print the events of a stream as lines of JSON: all shards, through splits and merges
     Consume(consume::ConsumeArgs),
     /// Prove from the events' ids that a stream has all that was sent, or say what is missing
@@ -157,6 +160,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
         Command::Replay(args) => replay::replay(args, environment),
+        Command::Doctor(args) => doctor::doctor(args, environment),
         Command::Consume(args) => consume::consume(args, environment),
         Command::Verify(args) => verify::verify(args, environment),
         Command::Healthcheck(args) => healthcheck::healthcheck(args, environment),

@@ -327,12 +327,12 @@ impl Reader {
         state: Option<&StateFile>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
+        let Some(file) = state else { return self.drive(sink, state, stop).await };
+        // At once: a first run that is killed has written something by then, and the next one has to know where that began.
+        self.save(sink, file).await?;
         let ended = self.drive(sink, state, stop).await;
-        match (&ended, state) {
-            // What was handed on and flushed counts, however it ended.
-            (_, Some(state)) => self.save(sink, state).await.and(ended),
-            (_, None) => ended,
-        }
+        // What was handed on and flushed counts, however it ended.
+        self.save(sink, file).await.and(ended)
     }
 
     async fn drive<S: Sink>(

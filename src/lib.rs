@@ -16,6 +16,7 @@ pub mod container;
 pub mod deadletter;
 pub mod deliver;
 pub mod demo;
+pub mod doctor;
 pub mod encoding;
 pub mod enrich;
 pub mod event;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::list_shards::ListShardsOutput;
 use aws_sdk_kinesis::types::{
-    RecordDistributionStrategy, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary, StreamMode,
+    EncryptionType, RecordDistributionStrategy, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary, StreamMode,
 };
 use tokio::time::timeout;
 
@@ -52,6 +52,8 @@ pub struct StreamInfo {
     pub record_limit: usize,
     /// How many shards are open.
     pub open_shards: Option<u32>,
+    /// The KMS key that it is encrypted with, if it is.
+    pub encryption_key: Option<String>,
     /// The service places records where it likes (`RecordDistributionStrategy` is `AUTO`): keys mean nothing, and consumers with KCL throw
     /// aggregates away.
     pub auto_distribution: bool,
@@ -100,6 +102,7 @@ fn info(summary: &StreamDescriptionSummary) -> StreamInfo {
         on_demand: summary.stream_mode_details().is_some_and(|mode| mode.stream_mode == StreamMode::OnDemand),
         record_limit: kib.map_or(UNSAID_RECORD_LIMIT, |kib| kib * 1024),
         open_shards: u32::try_from(summary.open_shard_count).ok().filter(|count| *count > 0),
+        encryption_key: summary.key_id.clone().filter(|_| summary.encryption_type == Some(EncryptionType::Kms)),
         auto_distribution: summary.record_distribution_strategy == Some(RecordDistributionStrategy::Auto),
     }
 }
