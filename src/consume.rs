@@ -29,7 +29,7 @@ use state::{Resumed, StateFile, Written};
 use unpack::{Event, Format, Unpacked, unpack};
 
 /// Reads under way at once: each can bring 10 MiB.
-const MAX_UNDER_WAY: usize = 16;
+const MAX_UNDER_WAY: usize = 8;
 /// Between two reads of a shard. The service allows five a second for all consumers together; this leaves one to others.
 const READ_PAUSE: Duration = Duration::from_millis(250);
 /// Between two reads of a shard that has nothing new.
@@ -112,7 +112,9 @@ pub enum Error {
         way_out: &'static str,
     },
     /// It could not be reached for too long.
-    #[error("stream {stream}: nothing can be read for {GIVEN_UP_AFTER:?}, at last because of {code}: {said}; try again later")]
+    #[error(
+        "stream {stream}: nothing can be read for {GIVEN_UP_AFTER:?}, at last because of {code}: {said}; try again later"
+    )]
     GivenUp {
         /// The stream.
         stream: String,
@@ -191,7 +193,11 @@ impl fmt::Display for Summary {
             write!(f, "\n{} compressed parts that cannot be decompressed", self.damaged)?;
         }
         if self.vanished > 0 {
-            write!(f, "\n{} shards that are past the stream's retention, with what was not read of them", self.vanished)?;
+            write!(
+                f,
+                "\n{} shards that are past the stream's retention, with what was not read of them",
+                self.vanished
+            )?;
         }
         Ok(())
     }
@@ -401,7 +407,9 @@ impl Reader {
             return Ok(());
         }
         if looks == MAX_RELISTS {
-            tracing::warn!("a shard is closed, and the service does not say what came of it; its end is taken for the stream's");
+            tracing::warn!(
+                "a shard is closed, and the service does not say what came of it; its end is taken for the stream's"
+            );
             self.lineage.give_up_children();
             return Ok(());
         }

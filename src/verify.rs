@@ -106,16 +106,22 @@ impl Check {
         let out_of_order = (!shardless).then(|| total(|source| source.out_of_order.unwrap_or_default()));
         let late = sources.iter().filter(|source| source.from > 0).count();
         if late > 0 {
-            notes.push(format!("{late} files were not read from their first byte (\"from\"): nothing is known of what was before"));
+            notes.push(format!(
+                "{late} files were not read from their first byte (\"from\"): nothing is known of what was before"
+            ));
         }
         if without_id > 0 && !sources.is_empty() {
-            notes.push(format!("{without_id} events have no _id, and are not checked; set add: {{id: true}} on all sources"));
+            notes.push(format!(
+                "{without_id} events have no _id, and are not checked; set add: {{id: true}} on all sources"
+            ));
         }
         if foreign_ids > 0 {
             notes.push(format!("{foreign_ids} events have an _id that is none of kinetail's, and are not checked"));
         }
         if shardless && !sources.is_empty() {
-            notes.push("the order is not known without the shards: give the lines of kinetail consume --meta".to_owned());
+            notes.push(
+                "the order is not known without the shards: give the lines of kinetail consume --meta".to_owned(),
+            );
         }
         // Stable: by tag among those that are alike.
         sources.sort_by_key(|source| std::cmp::Reverse((source.gaps.len(), source.out_of_order, source.duplicates)));

@@ -105,7 +105,8 @@ fn install_copies_the_binary_to_a_file_or_a_directory_even_over_one_that_runs() 
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let own = std::fs::read(env!("CARGO_BIN_EXE_kinetail")).unwrap();
     std::fs::create_dir(at("bin")).unwrap();
-    for (path, want) in [(at("bin"), at("bin/kinetail")), (at("bin/"), at("bin/kinetail")), (at("agent"), at("agent"))] {
+    for (path, want) in [(at("bin"), at("bin/kinetail")), (at("bin/"), at("bin/kinetail")), (at("agent"), at("agent"))]
+    {
         let (code, stdout, stderr) = outcome(&kinetail(&["install", &path], &[]));
         assert_eq!((code, stdout, stderr.as_str()), (Some(0), format!("{want}\n"), ""));
         assert!(std::fs::read(&want).unwrap() == own);
@@ -113,7 +114,8 @@ fn install_copies_the_binary_to_a_file_or_a_directory_even_over_one_that_runs() 
     }
     // A copy that runs cannot be written to, and is replaced.
     let mut command = Command::new(at("agent"));
-    let mut running = command.args(["local", "--listen", "127.0.0.1:0"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut running =
+        command.args(["local", "--listen", "127.0.0.1:0"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stdout.take().unwrap()), &mut line).unwrap();
     let output = Command::new(at("agent")).args(["install", &at("agent")]).output().unwrap();

@@ -55,7 +55,10 @@ impl Default for Script {
         let answers = BTreeMap::from([
             ("DescribeStreamSummary", (200, summary(&json!({})))),
             ("ListShards", (200, json!({"Shards": [shard]}))),
-            ("PutRecords", refusal("DryRunOperationException", "Request would have succeeded, but DryRun flag is set.")),
+            (
+                "PutRecords",
+                refusal("DryRunOperationException", "Request would have succeeded, but DryRun flag is set."),
+            ),
         ]);
         Self { answers, identity: (200, identity), ahead: 0 }
     }
@@ -83,7 +86,9 @@ fn refusal(code: &str, message: &str) -> (u16, Value) {
 }
 
 fn denied(operation: &str) -> (u16, Value) {
-    let message = format!("User: {CALLER} is not authorized to perform: kinesis:{operation} on resource: {ARN} because no identity-based policy allows the kinesis:{operation} action");
+    let message = format!(
+        "User: {CALLER} is not authorized to perform: kinesis:{operation} on resource: {ARN} because no identity-based policy allows the kinesis:{operation} action"
+    );
     refusal("AccessDeniedException", &message)
 }
 
@@ -157,14 +162,19 @@ fn exchange(stream: impl Read + Write, script: &Script) -> std::io::Result<()> {
             let (status, answer) = script.answers[operation].clone();
             (status, "application/x-amz-json-1.1", answer.to_string())
         }
-        None if body.starts_with(b"Action=GetCallerIdentity") => (script.identity.0, "text/xml", script.identity.1.clone()),
+        None if body.starts_with(b"Action=GetCallerIdentity") => {
+            (script.identity.0, "text/xml", script.identity.1.clone())
+        }
         None => (404, "text/plain", "nothing here".to_owned()),
     };
     let now = DateTime::from(kinetail::clock::now());
     let date = DateTime::from_secs(now.secs() + script.ahead).fmt(Format::HttpDate).unwrap();
     let length = answer.len();
     let stream = stream.get_mut();
-    write!(stream, "HTTP/1.1 {status} x\r\ndate: {date}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}")?;
+    write!(
+        stream,
+        "HTTP/1.1 {status} x\r\ndate: {date}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}"
+    )?;
     stream.flush()
 }
 
@@ -368,10 +378,13 @@ async fn an_agent_that_runs_is_recognised_and_nothing_is_sent_unasked() {
 fn credentials_and_who_they_are_of() {
     let bare = |script| Scene::new(script).unset("AWS_ACCESS_KEY_ID").unset("AWS_SECRET_ACCESS_KEY");
     bare(Script::default()).run().fails("credentials", &["CredentialsNotFound", "give the pod or task a role"]);
-    let container = bare(Script::default()).set("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/v1/credentials");
+    let container =
+        bare(Script::default()).set("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/v1/credentials");
     container.run().fails("credentials", &["CredentialsFailed", "the source of AWS credentials fails"]);
     let error = |code: &str| {
-        let body = format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>as it says</Message></Error></ErrorResponse>");
+        let body = format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>as it says</Message></Error></ErrorResponse>"
+        );
         (403, body)
     };
     let expired = Script {
@@ -435,7 +448,10 @@ fn what_only_an_event_shows() {
     };
     let outcome = Scene::new(with(refusal("DryRunOperationException", ""))).run();
     outcome.warns("encryption", &["kinetail doctor --send", &policy("kms:GenerateDataKey", key)]);
-    let no = refusal("KMSAccessDeniedException", &format!("not authorized to perform: kms:GenerateDataKey on resource: {key}"));
+    let no = refusal(
+        "KMSAccessDeniedException",
+        &format!("not authorized to perform: kms:GenerateDataKey on resource: {key}"),
+    );
     let outcome = Scene::new(with(no)).argument("--send").run();
     outcome.fails("put_records", &["this role's kms:GenerateDataKey", &policy("kms:GenerateDataKey", key)]);
     let taken = (200, json!({"FailedRecordCount": 0, "Records": [{"SequenceNumber": "1", "ShardId": "s"}]}));
@@ -488,8 +504,10 @@ fn certificates_are_refused_with_the_reason() {
     let fine = run(&["localhost"], "localhost", true, |_| {});
     assert_eq!(fine.code, 0, "{fine:#?}");
     fine.passes("tls", "the certificate is for localhost");
-    run(&["localhost"], "localhost", false, |_| {}).fails("tls", &["has issued the certificate of localhost", "KINETAIL_CA_FILE"]);
-    run(&["example.com"], "localhost", true, |_| {}).fails("tls", &["the certificate is not for localhost", "kinesis.endpoint"]);
+    run(&["localhost"], "localhost", false, |_| {})
+        .fails("tls", &["has issued the certificate of localhost", "KINETAIL_CA_FILE"]);
+    run(&["example.com"], "localhost", true, |_| {})
+        .fails("tls", &["the certificate is not for localhost", "kinesis.endpoint"]);
     let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     run(&["localhost"], "localhost", true, old).fails("tls", &["has expired", "renew the certificate"]);
     let early = |params: &mut CertificateParams| params.not_before = rcgen::date_time_ymd(4000, 1, 1);
@@ -499,12 +517,18 @@ fn certificates_are_refused_with_the_reason() {
 #[test]
 fn certificates_that_cannot_be_read() {
     let missing = Scene::new(Script::default()).set("KINETAIL_CA_FILE", "/nonexistent.pem").run();
-    assert!(missing.code == 1 && missing.of("fail").iter().all(|line| line["said"].as_str().unwrap().contains("/nonexistent.pem")), "{missing:#?}");
+    assert!(
+        missing.code == 1
+            && missing.of("fail").iter().all(|line| line["said"].as_str().unwrap().contains("/nonexistent.pem")),
+        "{missing:#?}"
+    );
 }
 
 #[test]
 fn a_clock_that_is_wrong() {
-    Scene::new(Script { ahead: 3600, ..Script::default() }).run().fails("clock", &["1h", "behind the endpoint's", "NTP"]);
+    Scene::new(Script { ahead: 7230, ..Script::default() })
+        .run()
+        .fails("clock", &["2h", "behind the endpoint's", "NTP"]);
     Scene::new(Script { ahead: -120, ..Script::default() }).run().warns("clock", &["ahead of"]);
 }
 
@@ -518,7 +542,10 @@ fn a_state_directory_that_cannot_be_used() {
     drop(held);
     assert_eq!(scene.run().code, 0);
     let file = scene.path("logs/app.log/state");
-    scene.set("KINETAIL_STATE_DIR", file.to_str().unwrap()).run().fails("state_dir", &["is no directory", "KINETAIL_STATE_DIR"]);
+    scene
+        .set("KINETAIL_STATE_DIR", file.to_str().unwrap())
+        .run()
+        .fails("state_dir", &["is no directory", "KINETAIL_STATE_DIR"]);
 
     let scene = Scene::new(Script::default()).as_somebody();
     scene.mode("state", 0o500);
@@ -553,7 +580,9 @@ fn logs_that_cannot_be_read() {
     if scene.uid.is_some() {
         std::os::unix::fs::chown(scene.path("logs/app.log"), Some(1000), Some(2000)).unwrap();
         scene.mode("logs/app.log", 0o640);
-        scene.run().fails("logs", &["it belongs to 1000:2000 with mode 0640", "fsGroup: 2000", "supplementalGroups: [2000]"]);
+        scene
+            .run()
+            .fails("logs", &["it belongs to 1000:2000 with mode 0640", "fsGroup: 2000", "supplementalGroups: [2000]"]);
     }
 }
 
@@ -564,7 +593,10 @@ fn logs_that_are_not_there() {
     let scene = scene.set("KINETAIL_PATHS", missing.to_str().unwrap());
     scene.run().warns("logs", &["elsewhere does not exist", "mount the volume"]);
     let none = scene.path("logs/*.txt");
-    scene.set("KINETAIL_PATHS", none.to_str().unwrap()).run().warns("logs", &["no file matches", "has not written yet"]);
+    scene
+        .set("KINETAIL_PATHS", none.to_str().unwrap())
+        .run()
+        .warns("logs", &["no file matches", "has not written yet"]);
 }
 
 #[test]
@@ -572,7 +604,10 @@ fn an_admin_port_that_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let began = kinetail::clock::now();
-    Scene::new(Script::default()).set("KINETAIL_ADMIN_LISTEN", &*address).run().fails("admin", &[&address, "give a free address"]);
+    Scene::new(Script::default())
+        .set("KINETAIL_ADMIN_LISTEN", &*address)
+        .run()
+        .fails("admin", &[&address, "give a free address"]);
     assert!(kinetail::clock::now().duration_since(began).unwrap() < Duration::from_secs(60));
     Scene::new(Script::default()).set("KINETAIL_ADMIN_LISTEN", "off").run().warns("admin", &["is off"]);
 }
@@ -582,4 +617,8 @@ fn a_configuration_that_is_wrong_is_said_line_by_line() {
     let outcome = Scene::new(Script::default()).set("KINETAIL_FORMAT", "xml").set("KINETAIL_STREAM", "a b").run();
     outcome.fails("configuration", &["KINETAIL_FORMAT: \"xml\" is not one of kpl", "kinetail check"]);
     assert_eq!(outcome.of("fail").len(), 2, "{outcome:#?}");
+    let wrapper = || Scene::new(Script::default()).unset("KINETAIL_PATHS");
+    wrapper().run().fails("configuration", &["sources"]);
+    let outcome = wrapper().argument("--exec").run();
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test's helpers fail")]
 
 #[path = "support/canned.rs"]
+#[expect(dead_code, reason = "what was asked is of no interest here")]
 mod canned;
 #[path = "support/harness.rs"]
 #[expect(dead_code, reason = "not every test file needs all of it")]

@@ -8,6 +8,8 @@ use crate::config::{Config, LogConfig, LogFormat, LogLevel};
 use crate::doctor::{Level, Line, Options, Report, examine};
 use crate::log;
 
+const CHECK: &str = "configuration";
+
 /// What is looked at, and how it is said.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DoctorArgs {
@@ -16,6 +18,9 @@ pub(super) struct DoctorArgs {
     /// Send a test event to each stream: nothing else proves that it takes one, and that its key can be used
     #[arg(long)]
     send: bool,
+    /// The settings are those of kinetail exec
+    #[arg(long)]
+    exec: bool,
     /// Print the lines as JSON
     #[arg(long)]
     json: bool,
@@ -26,13 +31,8 @@ pub(super) fn doctor(args: &DoctorArgs, environment: BTreeMap<String, String>) -
     // What is wrong is said in lines of its own.
     log::init(&LogConfig { level: LogLevel::Error, format: LogFormat::Text });
     let mut report = Report::default();
-    match drop_in::load(&args.settings, environment) {
-        Ok((config, drop_in)) => {
-            report.checks.push(Line::pass("configuration", described(&config)));
-            for note in drop_in.notes() {
-                let fix = "see what of FireLens is honoured in the README";
-                report.checks.push(Line::warn("configuration", note.to_string(), fix));
-            }
+    match args.load(environment, &mut report) {
+        Ok(config) => {
             let options = Options { send: args.send, ..Options::default() };
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
@@ -44,10 +44,27 @@ pub(super) fn doctor(args: &DoctorArgs, environment: BTreeMap<String, String>) -
         }
         Err(refused) => {
             let fix = "correct the configuration; kinetail check says the same, and README.md has all settings";
-            report.checks.extend(refused.to_string().lines().map(|line| Line::fail("configuration", line, fix)));
+            report.checks.extend(refused.to_string().lines().map(|line| Line::fail(CHECK, line, fix)));
         }
     }
     say(&report, args.json)
+}
+
+impl DoctorArgs {
+    fn load(&self, environment: BTreeMap<String, String>, report: &mut Report) -> Result<Config, drop_in::Refused> {
+        if self.exec {
+            let config = Config::load_exec(&self.settings.layers(environment)?)?;
+            report.checks.push(Line::pass(CHECK, described(&config)));
+            return Ok(config);
+        }
+        let (config, drop_in) = drop_in::load(&self.settings, environment)?;
+        report.checks.push(Line::pass(CHECK, described(&config)));
+        for note in drop_in.notes() {
+            let fix = "see what of FireLens is honoured in the README";
+            report.checks.push(Line::warn(CHECK, note.to_string(), fix));
+        }
+        Ok(config)
+    }
 }
 
 fn described(config: &Config) -> String {

@@ -47,7 +47,9 @@ pub(super) fn healthcheck(args: &HealthcheckArgs, environment: BTreeMap<String, 
     };
     match asked {
         Ok(reply) if reply.status == 200 => answer(&reply.text().trim_end()),
-        Ok(reply) => complain(&format_args!("{url} answered {}: {}", reply.status, reply.text().trim_end()), EXIT_FAILED),
+        Ok(reply) => {
+            complain(&format_args!("{url} answered {}: {}", reply.status, reply.text().trim_end()), EXIT_FAILED)
+        }
         Err(error) => complain(&error, EXIT_FAILED),
     }
 }
@@ -60,7 +62,8 @@ impl HealthcheckArgs {
         let path = if self.live { "livez" } else { "readyz" };
         let address = match &self.admin {
             Some(address) => {
-                let parsed = address.parse().map_err(|_| format!("--admin: {address:?} is no address such as 127.0.0.1:9090"));
+                let parsed =
+                    address.parse().map_err(|_| format!("--admin: {address:?} is no address such as 127.0.0.1:9090"));
                 parsed?
             }
             None => self.configured(environment)?,
@@ -97,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_server_that_listens_everywhere_is_asked_on_loopback() {
-        for (listen, asked) in [("0.0.0.0:9090", "127.0.0.1:9090"), ("[::]:1", "[::1]:1"), ("10.0.0.7:80", "10.0.0.7:80")] {
+        for (listen, asked) in
+            [("0.0.0.0:9090", "127.0.0.1:9090"), ("[::]:1", "[::1]:1"), ("10.0.0.7:80", "10.0.0.7:80")]
+        {
             assert_eq!(reachable(listen.parse().unwrap()).to_string(), asked);
         }
     }

@@ -26,7 +26,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Another consumer goes on from it.
-    #[error("--state {path} is in use by another kinetail; give each consumer a state file of its own, or stop the other one")]
+    #[error(
+        "--state {path} is in use by another kinetail; give each consumer a state file of its own, or stop the other one"
+    )]
     Locked {
         /// The path.
         path: PathBuf,
@@ -40,7 +42,9 @@ pub enum Error {
         why: String,
     },
     /// It is about another stream.
-    #[error("--state {path} is of the stream {theirs}, and {ours} is to be read; give each stream a state file of its own")]
+    #[error(
+        "--state {path} is of the stream {theirs}, and {ours} is to be read; give each stream a state file of its own"
+    )]
     OtherStream {
         /// The path.
         path: PathBuf,

@@ -149,7 +149,11 @@ impl Denied {
                 "add this process to the group: securityContext: {{fsGroup: {group}}} of the pod (supplementalGroups: [{group}] for a hostPath), --group-add {group} of docker; or: {chmod}"
             );
         }
-        let g = format!("chmod g+{} '{}' with securityContext: {{fsGroup: {group}}} of the pod", want.letters(), path.display());
+        let g = format!(
+            "chmod g+{} '{}' with securityContext: {{fsGroup: {group}}} of the pod",
+            want.letters(),
+            path.display()
+        );
         format!("{chmod}; or {g}; or run as its owner: securityContext: {{runAsUser: {owner}}}")
     }
 }
@@ -164,7 +168,11 @@ mod tests {
 
     #[test]
     fn the_fix_is_what_the_mode_leaves_to_do() {
-        assert!(denied(Want::List, 0o750).fix().starts_with("add this process to the group: securityContext: {fsGroup: 2000}"));
+        assert!(
+            denied(Want::List, 0o750)
+                .fix()
+                .starts_with("add this process to the group: securityContext: {fsGroup: 2000}")
+        );
         let fix = denied(Want::List, 0o700).fix();
         assert!(fix.starts_with("chmod o+rx '/var/log/app'") && fix.contains("runAsUser: 1000"), "{fix}");
         assert!(denied(Want::Read, 0o600).fix().starts_with("chmod o+r "));
@@ -180,6 +188,8 @@ mod tests {
         std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
         assert_eq!(obstacle(&dir.join("link"), Want::List), None);
         assert_eq!(obstacle(&dir.join("link/b/c"), Want::Read), Some(Obstacle::Missing(dir.join("link/b"))));
-        assert!(matches!(obstacle(&dir.join("loop"), Want::Read), Some(Obstacle::Other(_, why)) if why.contains("loop")));
+        assert!(
+            matches!(obstacle(&dir.join("loop"), Want::Read), Some(Obstacle::Other(_, why)) if why.contains("loop"))
+        );
     }
 }

@@ -97,15 +97,15 @@ fn nearest(path: &Path) -> PathBuf {
 
 fn writable(path: &Path, existing: &Path) -> Option<Line> {
     let fix = "mount a writable volume there, or set state_dir (KINETAIL_STATE_DIR) to one";
+    if !existing.is_dir() {
+        return Some(Line::fail(STATE, format!("{} is no directory", existing.display()), fix));
+    }
     match obstacle(existing, Want::Write) {
         Some(Obstacle::Denied(denied)) => {
             return Some(Line::fail(STATE, denied.said(), format!("{fix}; or: {}", denied.fix())));
         }
         Some(Obstacle::Other(path, why)) => return Some(Line::fail(STATE, format!("{}: {why}", path.display()), fix)),
         Some(Obstacle::Missing(_)) | None => {}
-    }
-    if !existing.is_dir() {
-        return Some(Line::fail(STATE, format!("{} is no directory", existing.display()), fix));
     }
     // Only in the agent's own directory: what it will be made in is somebody else's.
     if existing != path {
@@ -176,7 +176,10 @@ fn lasting(path: &Path, existing: &Path) -> Line {
     match passing(kind) {
         Some(what) => Line::warn(
             CHECK,
-            format!("{} lies on {what}: after that all logs that are still there are sent again, or begin at start_at", path.display()),
+            format!(
+                "{} lies on {what}: after that all logs that are still there are sent again, or begin at start_at",
+                path.display()
+            ),
             "mount a volume at state_dir: an emptyDir outlives restarts of the container, a hostPath or persistent volume those of the pod",
         ),
         None => Line::pass(CHECK, format!("{} lies on a file system that outlives this container", path.display())),
@@ -196,12 +199,18 @@ fn space(path: &Path, (free, no_inodes): (u64, bool), wanted: u64, check: &'stat
     let (shown, want) = (ByteSize::b(free).display().iec(), ByteSize::b(wanted).display().iec());
     let said = format!("{shown} are free at {}", path.display());
     if no_inodes {
-        return Line::fail(check, format!("{said}, but no inode is"), "remove files there: checkpoints cannot be written");
+        return Line::fail(
+            check,
+            format!("{said}, but no inode is"),
+            "remove files there: checkpoints cannot be written",
+        );
     }
     match free {
         free if free < NO_SPACE => Line::fail(check, said, "free some space: checkpoints cannot be written"),
         free if free < wanted => {
-            let fix = format!("checkpoint, dead letters and spools (spool.max_bytes each) can take {want}: free some space, or lower spool.max_bytes");
+            let fix = format!(
+                "checkpoint, dead letters and spools (spool.max_bytes each) can take {want}: free some space, or lower spool.max_bytes"
+            );
             Line::warn(check, said, fix)
         }
         _ => Line::pass(check, said),
@@ -268,7 +277,9 @@ fn few_descriptors(limit: Option<u64>) -> Line {
         Some(limit) if limit < FEW_DESCRIPTORS => Line::warn(
             CHECK,
             format!("{limit} files may be open at once"),
-            format!("raise the limit to {FEW_DESCRIPTORS} or more: ulimit -n, --ulimit nofile of docker, ulimits of the task definition"),
+            format!(
+                "raise the limit to {FEW_DESCRIPTORS} or more: ulimit -n, --ulimit nofile of docker, ulimits of the task definition"
+            ),
         ),
         Some(limit) => Line::pass(CHECK, format!("{limit} files may be open at once")),
         None => Line::pass(CHECK, "any number of files may be open at once"),
@@ -357,7 +368,10 @@ mod tests {
     fn space_runs_out_in_two_ways() {
         let path = Path::new("/s");
         let of = |free, inodes| space(path, (free, inodes), 1 << 30, "disk").level;
-        assert_eq!([of(2 << 30, false), of(1 << 29, false), of(1 << 10, false)], [Level::Pass, Level::Warn, Level::Fail]);
+        assert_eq!(
+            [of(2 << 30, false), of(1 << 29, false), of(1 << 10, false)],
+            [Level::Pass, Level::Warn, Level::Fail]
+        );
         assert_eq!(of(2 << 30, true), Level::Fail);
     }
 

@@ -35,7 +35,9 @@ pub fn named_resource(message: &str) -> Option<&str> {
 /// The role of a session, which is what policies are attached to.
 pub fn role_of(caller: &str) -> String {
     let session = caller.split_once(":assumed-role/");
-    session.and_then(|(_, rest)| rest.split('/').next()).map_or_else(|| caller.to_owned(), |role| format!("the role {role}"))
+    session
+        .and_then(|(_, rest)| rest.split('/').next())
+        .map_or_else(|| caller.to_owned(), |role| format!("the role {role}"))
 }
 
 #[cfg(test)]

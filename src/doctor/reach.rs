@@ -121,7 +121,9 @@ async fn connect(target: &Target) -> Result<(TcpStream, SocketAddr), Line> {
     Err(Line::fail(
         ENDPOINT,
         format!("cannot connect to {host}:{port}: {why}"),
-        format!("let TCP {port} out: security group, network policy and route of this subnet, or a VPC endpoint for kinesis-streams; or correct kinesis.region and kinesis.endpoint"),
+        format!(
+            "let TCP {port} out: security group, network policy and route of this subnet, or a VPC endpoint for kinesis-streams; or correct kinesis.region and kinesis.endpoint"
+        ),
     ))
 }
 
@@ -171,7 +173,8 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Line> {
     let Some(path) = ca_file else {
         roots.add_parsable_certificates(load_native_certs().certs);
         if roots.is_empty() {
-            let fix = "install ca-certificates in the image, or set kinesis.ca_file (KINETAIL_CA_FILE) or SSL_CERT_FILE";
+            let fix =
+                "install ca-certificates in the image, or set kinesis.ca_file (KINETAIL_CA_FILE) or SSL_CERT_FILE";
             return Err(Line::fail(TLS, "this system has no certificates that it trusts", fix));
         }
         return Ok(roots);
@@ -190,7 +193,11 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Line> {
 
 fn broken(target: &Target, why: &str) -> Line {
     let said = format!("no TLS with {}: {why}", target.authority);
-    Line::fail(TLS, said, "what listens there may speak plain HTTP, or a proxy breaks in: check kinesis.endpoint and what lies between")
+    Line::fail(
+        TLS,
+        said,
+        "what listens there may speak plain HTTP, or a proxy breaks in: check kinesis.endpoint and what lies between",
+    )
 }
 
 fn refused(target: &Target, why: &rustls::Error, ca_file: Option<&Path>) -> Line {
@@ -254,7 +261,10 @@ mod tests {
         let target = Target::parse("https://kinesis.eu-west-1.amazonaws.com").unwrap();
         assert_eq!((target.tls, target.port), (true, 443));
         let target = Target::parse("http://[::1]:4567/x").unwrap();
-        assert_eq!((target.host.as_str(), target.authority.as_str(), target.is_loopback()), ("::1", "[::1]:4567", true));
+        assert_eq!(
+            (target.host.as_str(), target.authority.as_str(), target.is_loopback()),
+            ("::1", "[::1]:4567", true)
+        );
         for url in ["", "kinesis", "ftp://x", "https://"] {
             assert!(Target::parse(url).is_none(), "{url}");
         }

@@ -34,7 +34,9 @@ pub async fn service(config: &Config, options: &Options, checks: &mut Vec<Line>)
     let kinesis = &config.kinesis;
     let aws = match Aws::new(kinesis).await {
         Ok(aws) => aws,
-        Err(error) => return checks.push(Line::fail("tls", error.to_string(), "correct kinesis.ca_file (KINETAIL_CA_FILE)")),
+        Err(error) => {
+            return checks.push(Line::fail("tls", error.to_string(), "correct kinesis.ca_file (KINETAIL_CA_FILE)"));
+        }
     };
     let Some(region) = aws.region() else {
         let fix = "set kinesis.region (KINETAIL_REGION), or AWS_REGION";
@@ -171,7 +173,9 @@ impl Probe<'_> {
         let said = format!("{} is {}, {mode}", info.arn, info.status);
         checks.push(match &*info.status {
             "ACTIVE" | "UPDATING" => Line::pass(STREAM, said),
-            "CREATING" => Line::warn(STREAM, said, "nothing to do: it takes records when it is ACTIVE, and the agent waits"),
+            "CREATING" => {
+                Line::warn(STREAM, said, "nothing to do: it takes records when it is ACTIVE, and the agent waits")
+            }
             _ => Line::fail(STREAM, said, "create it anew, or correct kinesis.stream"),
         });
         if info.auto_distribution {
@@ -210,7 +214,11 @@ impl Probe<'_> {
             _ if is_denied(error) => Line::warn(
                 STREAM,
                 said,
-                self.grant(error, &["kinesis:DescribeStreamSummary"], "optional: without it 1 MiB is the record limit, and an AUTO distribution goes unnoticed"),
+                self.grant(
+                    error,
+                    &["kinesis:DescribeStreamSummary"],
+                    "optional: without it 1 MiB is the record limit, and an AUTO distribution goes unnoticed",
+                ),
             ),
             code => Line::fail(STREAM, said, verdict::way_out(code)),
         }
@@ -231,7 +239,11 @@ impl Probe<'_> {
             Err(error) if is_denied(&error) => Line::warn(
                 SHARDS,
                 spoken(&error),
-                self.grant(&error, &["kinesis:ListShards"], "optional: without it which shard takes what is learnt from answers"),
+                self.grant(
+                    &error,
+                    &["kinesis:ListShards"],
+                    "optional: without it which shard takes what is learnt from answers",
+                ),
             ),
             Err(error) => Line::warn(SHARDS, spoken(&error), verdict::way_out(&error.code)),
         }
@@ -276,7 +288,8 @@ impl Probe<'_> {
     /// Sends an event that says what it is.
     async fn put(&self) -> Line {
         let time = shown(clock::now());
-        let event = serde_json::json!({"message": "a test event of kinetail doctor", "kinetail_doctor": true, "time": time});
+        let event =
+            serde_json::json!({"message": "a test event of kinetail doctor", "kinetail_doctor": true, "time": time});
         let data = format!("{event}{}", self.config.delimiter);
         let partition_key = format!("kinetail-doctor-{:016x}", fastrand::u64(..));
         let entry = Entry { data: Bytes::from(data), partition_key: partition_key.into(), hash_key: None };

@@ -68,7 +68,11 @@ impl<'a> Said<'a> {
 
 fn text(json: &RawValue) -> Option<Cow<'_, str>> {
     let inner = json.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(json.get()).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if inner.contains('\\') {
+        serde_json::from_str(json.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
 }
 
 #[cfg(test)]
@@ -81,9 +85,20 @@ mod tests {
         assert_eq!(Id::parse("a1b2-0-17"), id("a1b2", &[(0, 17)]));
         assert_eq!(Id::parse("a-b-5-18446744073709551615"), id("a-b", &[(5, u64::MAX)]));
         assert_eq!(Id::parse("t-1-2+4-9+9-10"), id("t", &[(1, 2), (4, 9), (9, 10)]));
-        for text in
-            ["", "t", "t-1", "-1-2", "t-2-2", "t-3-2", "t-1-x", "t-+1-2", "t-1-2+", "t-1-2+3", "t-1-9+4-12", "t-1-18446744073709551616"]
-        {
+        for text in [
+            "",
+            "t",
+            "t-1",
+            "-1-2",
+            "t-2-2",
+            "t-3-2",
+            "t-1-x",
+            "t-+1-2",
+            "t-1-2+",
+            "t-1-2+3",
+            "t-1-9+4-12",
+            "t-1-18446744073709551616",
+        ] {
             assert_eq!(Id::parse(text), None, "{text}");
         }
     }

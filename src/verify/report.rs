@@ -108,7 +108,9 @@ impl fmt::Display for Report {
         let Self { events, duplicates, gaps, gap_bytes, .. } = self;
         let files = self.sources.len();
         match self.outcome {
-            Outcome::Complete => write!(f, "complete: {events} events of {files} files, no gaps, {duplicates} duplicates"),
+            Outcome::Complete => {
+                write!(f, "complete: {events} events of {files} files, no gaps, {duplicates} duplicates")
+            }
             Outcome::Gaps => write!(
                 f,
                 "GAPS: {gap_bytes} bytes are missing in {gaps} places; {events} events of {files} files, {duplicates} duplicates"

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::list_shards::ListShardsOutput;
 use aws_sdk_kinesis::types::{
-    EncryptionType, RecordDistributionStrategy, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary, StreamMode,
+    EncryptionType, RecordDistributionStrategy, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary,
+    StreamMode,
 };
 use tokio::time::timeout;
 

@@ -98,9 +98,9 @@ impl Aws {
             Place::Time(time) => {
                 request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from(*time))
             }
-            Place::After(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(sequence),
+            Place::After(sequence) => {
+                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).starting_sequence_number(sequence)
+            }
         };
         let answer = async { request.send().await.map_err(|error| request_error(&error)) };
         let iterator = self.heard(answer).await?.shard_iterator;
@@ -119,7 +119,9 @@ impl Aws {
             partition_key: record.partition_key.unwrap_or_default(),
             data: record.data.into_inner(),
         };
-        let behind = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()).unwrap_or_default();
+        // A server that does not say it is at its tip when it has nothing.
+        let unsaid = u64::from(!answer.records.is_empty());
+        let behind = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(unsaid);
         Ok(Batch {
             children: answer.child_shards.unwrap_or_default().iter().map(child).collect::<Result<_, _>>()?,
             records: answer.records.into_iter().map(record).collect(),
