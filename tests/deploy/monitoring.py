@@ -116,6 +116,8 @@ def with_agent(tools):
             delivered = query(web, "min_over_time(kinetail_kinesis_user_records_total[5s]) and count_over_time(kinetail_kinesis_user_records_total[30s]) > 5")
             return delivered and float(delivered[0]["value"][1]) > 0
 
+        # It listens before it answers: a query too early gets a 503.
+        wait_for(lambda: ready(web), "Prometheus is ready")
         wait_for(scraped, "Prometheus has scraped the agent several times")
         present = {s["__name__"] for s in get(web, "series", "match[]", '{__name__=~"kinetail_.*"}')}
         for title, expr, _ in expressions():
@@ -125,6 +127,14 @@ def with_agent(tools):
                 raise Failed(f"{title}: nothing to show though its metrics are there: {expr}")
         if len(present) < 20:
             raise Failed(f"the agent has only {sorted(present)}")
+
+
+def ready(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=30) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError:
+        return False
 
 
 def get(port, what, key, value):
