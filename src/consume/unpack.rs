@@ -102,13 +102,11 @@ impl Unpacked {
         } else {
             return Cow::Borrowed(data);
         };
-        match plain {
-            Some(plain) => Cow::Owned(plain),
-            None => {
-                self.damaged += 1;
-                Cow::Borrowed(data)
-            }
+        if let Some(plain) = plain {
+            return Cow::Owned(plain);
         }
+        self.damaged += 1;
+        Cow::Borrowed(data)
     }
 }
 

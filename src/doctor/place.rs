@@ -49,12 +49,9 @@ pub async fn admin(config: &Config, checks: &mut Vec<Line>) -> Running {
         checks.push(Line::warn(CHECK, "the admin server is off", fix));
         return Running::No;
     };
-    let error = match std::net::TcpListener::bind(address) {
-        Ok(_) => {
-            checks.push(Line::pass(CHECK, format!("{address} is free")));
-            return Running::No;
-        }
-        Err(error) => error,
+    let Err(error) = std::net::TcpListener::bind(address) else {
+        checks.push(Line::pass(CHECK, format!("{address} is free")));
+        return Running::No;
     };
     let status = ask::get(&format!("http://{address}/status"), PATIENCE).await;
     let is_ours = |reply: &ask::Reply| {
@@ -154,7 +151,7 @@ fn locked(path: &Path, running: Running) -> Option<Line> {
 }
 
 /// File systems that go with the container or the machine's power, by the numbers of Linux.
-fn passing(kind: u64) -> Option<&'static str> {
+fn passing(kind: u32) -> Option<&'static str> {
     match kind {
         0x0102_1994 => Some("a tmpfs, which is memory and goes with the pod or the machine"),
         0x8584_58f6 => Some("a ramfs, which is memory and goes with the machine"),
@@ -166,8 +163,8 @@ fn passing(kind: u64) -> Option<&'static str> {
 fn lasting(path: &Path, existing: &Path) -> Line {
     const CHECK: &str = "state_lasts";
     let kind = match statfs(existing) {
-        #[expect(clippy::unnecessary_cast, reason = "its width is the machine's")]
-        Ok(found) => found.f_type as u64 & u64::from(u32::MAX),
+        // The numbers have 32 bits, in a type of the machine's width.
+        Ok(found) => u32::try_from(found.f_type.cast_unsigned() & 0xffff_ffff).unwrap_or_default(),
         Err(error) => {
             let said = format!("{}: {error}", existing.display());
             return Line::warn(CHECK, said, "whether it outlives a restart cannot be known");

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use super::policy::{allow, named_resource, role_of, stream_arn};
 use super::{Line, Options, reach};
 use crate::clock;
-use crate::config::{Config, Format, KinesisConfig};
+use crate::config::{Config, Format, KinesisConfig, StreamRule};
 use crate::consume::start::shown;
 use crate::kinesis::client::{
     Allowed, Aws, DescribeStream, Entry, EntryResult, PutRecords, Request, RequestError, StreamInfo, caller,
@@ -43,7 +43,7 @@ pub async fn service(config: &Config, options: &Options, checks: &mut Vec<Line>)
         return checks.push(Line::fail(REGION, "no region is set, and none was found", fix));
     };
     checks.push(Line::pass(REGION, region.clone()));
-    let who = credentials(kinesis, checks).await;
+    let who = Box::pin(credentials(kinesis, checks)).await;
     let main: Arc<str> = kinesis.stream_arn.as_deref().unwrap_or(&kinesis.stream).into();
     match aws.destination(&main).await {
         Ok(url) => {
@@ -67,7 +67,7 @@ pub async fn service(config: &Config, options: &Options, checks: &mut Vec<Line>)
 /// The streams that are known before an event is.
 fn streams(config: &Config, main: &Arc<str>) -> Vec<Arc<str>> {
     let rules = config.sources.iter().filter_map(|source| source.stream.as_ref());
-    let fixed: BTreeSet<&str> = rules.map(|rule| rule.text()).filter(|text| !text.contains('{')).collect();
+    let fixed: BTreeSet<&str> = rules.map(StreamRule::text).filter(|text| !text.contains('{')).collect();
     let more = fixed.into_iter().filter(|name| **name != *config.kinesis.stream).map(Arc::from);
     std::iter::once(Arc::clone(main)).chain(more).collect()
 }
@@ -84,7 +84,7 @@ impl Who {
 }
 
 async fn credentials(config: &KinesisConfig, checks: &mut Vec<Line>) -> Option<Who> {
-    let caller = match caller(config).await {
+    let caller = match Box::pin(caller(config)).await {
         Ok(Ok(caller)) => caller,
         Ok(Err(error)) => {
             checks.push(Line::fail(CREDENTIALS, spoken(&error), verdict::way_out(&error.code)));

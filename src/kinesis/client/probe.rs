@@ -53,7 +53,7 @@ pub async fn caller(config: &KinesisConfig) -> Result<Result<Caller, RequestErro
     };
     let sts = aws_sdk_sts::config::Builder::from(&found).credentials_provider(credentials::Shared(keeper)).build();
     let asked = aws_sdk_sts::Client::from_conf(sts).get_caller_identity().send();
-    let arn = within(async { asked.await.map_err(|error| request_error(&error)) }).await;
+    let arn = Box::pin(within(async { asked.await.map_err(|error| request_error(&error)) })).await;
     Ok(Ok(Caller {
         provider: provider(&credentials),
         access_key_id: credentials.access_key_id().to_owned(),
