@@ -96,6 +96,15 @@ pub trait Sink {
     }
 }
 
+/// How it ended in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Where the plan ends.
+    Done,
+    /// When it was told to stop.
+    Stopped,
+}
+
 /// Why it ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -332,7 +341,7 @@ impl Reader {
         sink: &mut S,
         state: Option<&StateFile>,
         stop: impl Future<Output = ()>,
-    ) -> Result<(), Error> {
+    ) -> Result<Ended, Error> {
         let Some(file) = state else { return self.drive(sink, state, stop).await };
         // At once: a first run that is killed has written something by then, and the next one has to know where that began.
         self.save(sink, file).await?;
@@ -346,20 +355,20 @@ impl Reader {
         sink: &mut S,
         state: Option<&StateFile>,
         stop: impl Future<Output = ()>,
-    ) -> Result<(), Error> {
+    ) -> Result<Ended, Error> {
         let mut stop = std::pin::pin!(stop);
         loop {
             let now = Instant::now();
             self.begin_ready(now);
             self.look_again(now).await?;
             if self.is_done(now) {
-                return Ok(());
+                return Ok(Ended::Done);
             }
             self.launch(now);
             let wake = self.wake(now);
             tokio::select! {
                 biased;
-                () = &mut stop => return Ok(()),
+                () = &mut stop => return Ok(Ended::Stopped),
                 Some(look) = self.under_way.next(), if !self.under_way.is_empty() => self.land(look, sink).await?,
                 () = sleep_until(wake) => {}
             }

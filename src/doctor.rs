@@ -86,7 +86,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.checks.iter().map(|line| line.check.len()).max().unwrap_or_default();
         for Line { check, level, said, fix } in &self.checks {
-            writeln!(f, "{}  {check:width$}  {said}", level.as_str())?;
+            let mut said = said.lines();
+            writeln!(f, "{}  {check:width$}  {}", level.as_str(), said.next().unwrap_or_default())?;
+            for line in said {
+                writeln!(f, "      {:width$}  {}", "", line.trim_start())?;
+            }
             for line in fix.iter().flat_map(|fix| fix.lines()) {
                 writeln!(f, "      {:width$}  > {line}", "")?;
             }

@@ -123,6 +123,9 @@ impl Check {
                 "the order is not known without the shards: give the lines of kinetail consume --meta".to_owned(),
             );
         }
+        if out_of_order.is_some_and(|count| count > 0) {
+            notes.push("kinesis.partition_key: random promises no order; with source, or a key of the events, each file's or key's is kept".to_owned());
+        }
         // Stable: by tag among those that are alike.
         sources.sort_by_key(|source| std::cmp::Reverse((source.gaps.len(), source.out_of_order, source.duplicates)));
         let outcome = match (events, sources.is_empty(), gaps) {

@@ -12,7 +12,7 @@ use crate::config::{Format, KinesisConfig, LogConfig, LogFormat, LogLevel};
 use crate::consume::output::{Look, Output};
 use crate::consume::start::{Begin, End};
 use crate::consume::state::StateFile;
-use crate::consume::{Error, Plan, Reader, Sink, unpack};
+use crate::consume::{Ended, Error, Plan, Reader, Sink, unpack};
 use crate::kinesis::client::Aws;
 use crate::signal::Signals;
 use crate::{clock, log};
@@ -202,7 +202,7 @@ pub(super) async fn read<S: Sink>(
     sink: &mut S,
     state: Option<&StateFile>,
     stop: oneshot::Receiver<()>,
-) -> Result<(), Error> {
+) -> Result<Ended, Error> {
     let stop = async {
         if stop.await.is_err() {
             // Nobody can tell it any more; that is no reason to end.
@@ -213,9 +213,9 @@ pub(super) async fn read<S: Sink>(
 }
 
 /// Says what was read, and what kept it from more.
-fn conclude(ended: Result<(), Error>, summary: &impl std::fmt::Display, code: ExitCode) -> ExitCode {
+fn conclude(ended: Result<Ended, Error>, summary: &impl std::fmt::Display, code: ExitCode) -> ExitCode {
     match ended {
-        Ok(()) => {
+        Ok(_) => {
             complain(summary, EXIT_FAILED);
             code
         }

@@ -14,7 +14,7 @@ use super::consume::{ReadArgs, Reading, read, stoppable};
 use super::{EXIT_FAILED, EXIT_USAGE, answer, complain, runtime};
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::consume::start::{Begin, End};
-use crate::consume::{Reader, Summary};
+use crate::consume::{Ended, Reader, Summary};
 use crate::kinesis::client::Aws;
 use crate::log;
 use crate::verify::Check;
@@ -26,6 +26,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const MAX_LINE_BYTES: usize = 128 << 20;
 /// After a signal, for what is still on its way through a pipe whose writer got the signal too.
 const AFTER_SIGNAL: Duration = Duration::from_secs(5);
+const STOPPED: &str = "a signal ended it";
 
 /// Whether events are missing.
 #[derive(Debug, Clone, clap::Args)]
@@ -94,8 +95,11 @@ async fn from_stream(
     let whole = plan.shards.is_empty();
     let client = Aws::new(&kinesis).await.map_err(|error| error.to_string())?;
     let mut reader = Reader::open(client, plan, None).await.map_err(|error| error.to_string())?;
-    read(&mut reader, check, None, stop).await.map_err(|error| error.to_string())?;
-    Ok(notes(begin, whole, reader.summary()))
+    match read(&mut reader, check, None, stop).await {
+        Ok(Ended::Done) => Ok(notes(begin, whole, reader.summary())),
+        Ok(Ended::Stopped) => Err(STOPPED.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn notes(begin: Begin, whole: bool, summary: &Summary) -> Vec<String> {
@@ -139,7 +143,7 @@ async fn from_stdin(check: &mut Check, stop: oneshot::Receiver<()>) -> io::Resul
         });
         let read = tokio::select! {
             read = reading => read.map_err(io::Error::other)?,
-            () = &mut late => break,
+            () = &mut late => return Err(io::Error::other(STOPPED)),
         };
         let length;
         (stdin, chunk, length) = (read.0, read.1, read.2);

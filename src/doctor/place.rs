@@ -179,7 +179,7 @@ fn lasting(path: &Path, existing: &Path) -> Line {
             ),
             "mount a volume at state_dir: an emptyDir outlives restarts of the container, a hostPath or persistent volume those of the pod",
         ),
-        None => Line::pass(CHECK, format!("{} lies on a file system that outlives this container", path.display())),
+        None => Line::pass(CHECK, format!("{} is neither memory nor the container's own layer", path.display())),
     }
 }
 
