@@ -81,7 +81,7 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn now() -> SystemTime {
-        NOW + Duration::from_secs(1_800_000_000)
+        NOW + Duration::from_hours(500_000)
     }
 
     #[test]
