@@ -4,16 +4,19 @@
 
 pub mod admin;
 pub mod agent;
+pub mod ask;
 pub mod backoff;
 pub mod budget;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consume;
 pub mod container;
 pub mod deadletter;
 pub mod deliver;
 pub mod demo;
+pub mod doctor;
 pub mod encoding;
 pub mod enrich;
 pub mod event;
@@ -37,3 +40,4 @@ pub mod source;
 pub mod spool;
 pub mod times;
 pub mod transform;
+pub mod verify;
