@@ -25,6 +25,7 @@ mod plan;
 mod replay;
 mod run;
 mod schema;
+mod test;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,8 @@ enum Command {
     Check(SettingFlags),
     /// Show what the agent would make of lines; nothing is sent, and nothing is kept
     Parse(parse::ParseArgs),
+    /// Run lines through a source's settings, and compare the events with those that files expect
+    Test(test::TestArgs),
     /// Send the dead letters of the state directory again; with --stream, all of them to that stream
     Replay(replay::ReplayArgs),
     /// Say what a stream for these logs needs and costs, from a sample of them
@@ -105,7 +108,7 @@ pub struct SettingFlags {
     /// The stream's region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// How a line becomes an event: raw, json
+    /// How a line becomes an event: a parser's name such as raw, json, nginx, or several separated by commas
     #[arg(long, value_name = "PARSER")]
     parse: Option<String>,
     /// What a Kinesis record holds: kpl, lines, single
@@ -162,6 +165,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Exec(args) => exec::exec(args, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
+        Command::Test(args) => test::test(args),
         Command::Replay(args) => replay::replay(args, environment),
         Command::Plan(args) => plan::plan(args, environment),
         Command::Doctor(args) => doctor::doctor(args, environment),

@@ -54,7 +54,8 @@ fn check_names_every_problem_and_ends_with_2() {
             "{path}:1: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream\n\
              {path}:3: sources[0].start_at: \"begining\" is not one of beginning, end (did you mean \"beginning\"?)\n\
              KINETAIL_FORMAT: \"line\" is not one of kpl, lines, single (did you mean \"lines\"?)\n\
-             --parse: \"xml\" is not one of raw, json\n"
+             --parse: \"xml\" is not one of {}\n",
+            kinetail::parse::kind::NAMES.join(", ")
         );
         assert_eq!(stderr, expected);
     }
