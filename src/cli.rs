@@ -15,6 +15,7 @@ mod check;
 mod demo;
 pub mod drop_in;
 mod exec;
+mod inject;
 mod local;
 mod parse;
 mod replay;
@@ -60,6 +61,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Give pods the sidecars that their annotations ask for: a mutating admission webhook of Kubernetes
+    Inject(inject::InjectArgs),
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
     Demo(demo::DemoArgs),
     /// Serve the Kinesis Data Streams API on loopback, for development and tests
@@ -146,6 +149,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Parse(args) => parse::parse(args, environment),
         Command::Replay(args) => replay::replay(args, environment),
         Command::Schema => schema::schema(),
+        Command::Inject(args) => inject::inject(args),
         Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),
     }

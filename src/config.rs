@@ -28,10 +28,13 @@ pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
 pub use crate::route::{StreamRule, Template};
 pub use effective::Effective;
+pub(crate) use effective::text as yaml_text;
 pub use layers::{Base, BaseSource, CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
+pub(crate) use problem::did_you_mean;
 pub use problem::{Place, Problem, Problems};
 pub use schema::{Setting, schema, settings};
+pub use yaml::value;
 
 /// Everything that `kinetail run` needs to know.
 #[derive(Debug, Clone, PartialEq)]
