@@ -85,7 +85,8 @@ async fn serve(args: &InjectArgs, settings: Settings) -> ExitCode {
         Err(error @ (Error::Listen { .. } | Error::Certificate(_))) => return complain(&error, EXIT_FAILED),
     };
     let (webhook, admin) = injector.addresses();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?webhook, ?admin, "the injector listens: /mutate");
+    let (webhook, admin) = (webhook.map(tracing::field::display), admin.map(tracing::field::display));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), webhook, admin, "the injector listens: /mutate");
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let twice = async {
         signals.next().await;
