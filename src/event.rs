@@ -83,7 +83,7 @@ pub struct Batch {
     /// The name of the configured source that the file belongs to.
     pub source_name: Arc<str>,
     /// The name of the parser, as the label says it.
-    pub parser: &'static str,
+    pub parser: Arc<str>,
     /// The ordering lane of the file.
     pub lane: LaneId,
     /// The partition key of the lane.
@@ -159,6 +159,17 @@ impl<'a> Value<'a> {
     /// A number where [`Value::number`] takes it, text otherwise.
     pub fn number_or_text(text: &'a str) -> Self {
         Self::number(text).unwrap_or(Self::text(text))
+    }
+
+    /// The value with what it borrowed copied.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Raw(json) => Value::Json(json.to_owned()),
+            Self::Json(json) => Value::Json(json),
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Number(n) => Value::Number(n),
+            Self::Bool(b) => Value::Bool(b),
+        }
     }
 
     /// What the value says: text without its quotes and escapes, anything else as its JSON.
@@ -258,10 +269,34 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// The top-level fields of a JSON object; nothing nested is looked at but for its syntax.
     pub fn from_json(line: &'a str) -> Result<Self, serde_json::Error> {
-        let mut de = serde_json::Deserializer::from_str(line);
-        let event = de.deserialize_map(Fields)?;
-        de.end()?;
+        let mut event = Self { fields: Vec::with_capacity(16) };
+        event.append_json(line)?;
         Ok(event)
+    }
+
+    /// Appends the top-level fields of a JSON object, or says why it is none.
+    pub fn read_json(&mut self, line: &'a str) -> Result<(), &'static str> {
+        if !line.starts_with('{') {
+            return Err("it does not begin with a brace, so it is no JSON object");
+        }
+        if is_too_deep(line) {
+            return Err(TOO_DEEP);
+        }
+        self.append_json(line).map_err(|error| match error.classify() {
+            serde_json::error::Category::Eof => "it is JSON that ends too early",
+            _ => "it is not JSON",
+        })
+    }
+
+    fn append_json(&mut self, line: &'a str) -> Result<(), serde_json::Error> {
+        let mut de = serde_json::Deserializer::from_str(line);
+        de.deserialize_map(Fields(&mut self.fields))?;
+        de.end()
+    }
+
+    /// The fields with what they borrowed copied.
+    pub fn into_owned(self) -> Vec<(Cow<'static, str>, Value<'static>)> {
+        self.fields.into_iter().map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned())).collect()
     }
 
     /// The fields that are JSON as it stands in the line, in their order.
@@ -400,22 +435,52 @@ pub fn write_number(number: u64, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &number).expect("a Vec takes every write, and every u64 is a JSON number");
 }
 
-struct Fields;
+struct Fields<'f, 'de>(&'f mut Vec<(Cow<'de, str>, Value<'de>)>);
 
-impl<'de> Visitor<'de> for Fields {
-    type Value = Event<'de>;
+impl<'de> Visitor<'de> for Fields<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
-        let mut fields = Vec::with_capacity(16);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            fields.push((name, Value::Raw(value.get())));
+            self.0.push((name, Value::Raw(value.get())));
         }
-        Ok(Event { fields })
+        Ok(())
     }
+}
+
+/// How deep objects and lists may lie in each other: what most readers of JSON take at most, by recursion as they read it.
+pub const MAX_DEPTH: usize = 128;
+/// What is said of JSON that is deeper.
+pub const TOO_DEEP: &str = "it is JSON with more than 128 levels, which readers of it refuse";
+
+/// Whether JSON is deeper than its readers take it.
+pub fn is_too_deep(json: &str) -> bool {
+    // Hardly anything has so many braces and brackets at all, and to count them is quick.
+    let opening = json.bytes().filter(|b| b | 0x20 == b'{').count();
+    opening > MAX_DEPTH && depth(json.as_bytes()) > MAX_DEPTH
+}
+
+/// How deep JSON is at most, of which the syntax need not be right.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// What a look at a line's top-level names found.
@@ -537,12 +602,25 @@ mod tests {
     }
 
     #[test]
+    fn json_is_too_deep_from_one_level_on_more_than_its_readers_take() {
+        let nested = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let text = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(500), "{".repeat(500));
+        let wide = format!("{{\"a\":[{}{{}}]}}", "{},".repeat(500));
+        for (json, deep) in [(nested(MAX_DEPTH), false), (nested(MAX_DEPTH + 1), true), (text, false), (wide, false)] {
+            assert_eq!(is_too_deep(&json), deep, "{json}");
+            assert_eq!(Event::default().read_json(&json), if deep { Err(TOO_DEEP) } else { Ok(()) });
+        }
+    }
+
+    #[test]
     fn numbers_are_those_of_json() {
         for good in ["0", "-0", "12", "1.50", "1e9", "-1.5E-3", "123456789012345678901234567890"] {
             assert!(is_json_number(good) && serde_json::from_str::<serde_json::Number>(good).is_ok(), "{good}");
         }
         let long = "9".repeat(400);
-        assert!(["1e999", "-1E400", long.as_str()].iter().all(|far| is_json_number(far) && Value::number(far).is_none()));
+        assert!(
+            ["1e999", "-1E400", long.as_str()].iter().all(|far| is_json_number(far) && Value::number(far).is_none())
+        );
         for bad in ["", "-", "+1", "01", "1.", ".5", "1e", "0x1", "1 ", "NaN", "1_000"] {
             assert!(!is_json_number(bad), "{bad}");
         }

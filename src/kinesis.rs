@@ -472,7 +472,7 @@ mod tests {
         Batch {
             source: SourceId(1),
             source_name: "files".into(),
-            parser: "raw",
+            parser: "raw".into(),
             lane: LaneId(1),
             partition_key: "key".into(),
             chunk: b"line\n".to_vec(),

@@ -1,7 +1,10 @@
 //! Every metric that the agent exposes, by name. Counters of the ledger change on one thread, that of the sender, so that they add up at
 //! every scrape: events = delivered + dropped + in flight.
 
+pub mod derived;
+
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use prometheus::core::{Collector as _, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
@@ -9,6 +12,7 @@ use prometheus::{
     CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use tokio::sync::watch;
 
 /// Seconds from reading an event to its sequence number, and of one request: from a local stand-in to a stream that is far behind.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -31,7 +35,7 @@ pub struct Description {
 
 /// The registry while it is filled. The registry itself shows only metrics that have a series by now.
 #[derive(Debug, Default)]
-struct Table {
+pub(crate) struct Table {
     registry: Registry,
     descriptions: RefCell<Vec<Description>>,
 }
@@ -41,6 +45,12 @@ struct Table {
 pub struct Metrics {
     registry: Registry,
     descriptions: Vec<Description>,
+    /// What transforms derive from events, as text. It has names of its own.
+    pub derived: watch::Sender<Arc<[u8]>>,
+    /// What transforms did.
+    pub transforms: IntCounterVec,
+    /// Events that a metric had no series or no number for.
+    pub metric_errors: IntCounterVec,
     /// Bytes of files that were read.
     pub read_bytes: IntCounterVec,
     /// Lines that were read.
@@ -83,6 +93,10 @@ pub struct Metrics {
     pub events: IntCounterVec,
     /// Lines that a parser refused.
     pub parse_errors: IntCounterVec,
+    /// Events that got the time of their reading.
+    pub timestamp_errors: IntCounterVec,
+    /// How much older than its reading an event says that it is.
+    pub event_skew: GaugeVec,
     /// Lines in which bytes were replaced.
     pub invalid_utf8: IntCounterVec,
     /// Lines over the limit.
@@ -225,8 +239,20 @@ impl Metrics {
             parse_errors: counters(
                 &r,
                 "parse_errors_total",
-                "Lines that the parser refused, or that are not in their file's format: raw, json, cri, docker.",
+                "Lines that the parser refused, by its name, or that are not in their file's format (cri, docker); fields that are not what they were to be parsed as (nested).",
                 &["parser"],
+            ),
+            timestamp_errors: counters(
+                &r,
+                "timestamp_errors_total",
+                "Events that got the time of their reading (or of the container runtime) for want of their own: missing, unreadable.",
+                &["source", "reason"],
+            ),
+            event_skew: float_gauges(
+                &r,
+                "event_skew_seconds",
+                "When the last event was read, less the time that it says: how far behind the source is, or, below 0, how far ahead its clock.",
+                &["source"],
             ),
             invalid_utf8: counters(
                 &r,
@@ -403,6 +429,19 @@ impl Metrics {
                 "deleted_held_bytes",
                 "Bytes of deleted files that are still being read, and take space on disk for as long.",
             ),
+            transforms: counters(
+                &r,
+                "transform_events_total",
+                "Events that a transform, by its number in the list and its name, changed or counted (touched), dropped, or could do nothing with (failed), and keys that it had to forget for others (forgotten).",
+                &["source", "transform", "outcome"],
+            ),
+            metric_errors: counters(
+                &r,
+                "derived_metric_errors_total",
+                "Events that a metric of the transforms had no series for, so that they are in the series _other (max_series), or that have no number for it (invalid).",
+                &["source", "metric", "reason"],
+            ),
+            derived: watch::Sender::new(Arc::default()),
             descriptions: r.descriptions.into_inner(),
             registry: r.registry,
         }
@@ -415,11 +454,8 @@ impl Metrics {
 
     /// The text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
-            // The encoder fails on a metric without a name or samples; neither can be registered.
-            tracing::error!(%error, "metrics cannot be written");
-        }
+        let mut out = render(&self.registry);
+        out.extend_from_slice(&self.derived.borrow());
         out
     }
 
@@ -439,16 +475,36 @@ impl Metrics {
     }
 }
 
+impl Table {
+    /// The registry when it is full, and what is in it.
+    pub(crate) fn finish(self) -> (Registry, Vec<Description>) {
+        (self.registry, self.descriptions.into_inner())
+    }
+}
+
+/// The text format, version 0.0.4.
+pub(crate) fn render(registry: &Registry) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut out) {
+        // The encoder fails on a metric without a name or samples; neither can be registered.
+        tracing::error!(%error, "metrics cannot be written");
+    }
+    out
+}
+
 fn name(name: &str) -> String {
     format!("kinetail_{name}")
 }
 
-fn opts(metric: &str, help: &str) -> Opts {
+pub(crate) fn opts(metric: &str, help: &str) -> Opts {
     Opts::new(name(metric), help)
 }
 
 /// Names are constants of this file; a test builds the whole table, so a bad or a doubled one never ships.
-fn register<C: prometheus::core::Collector + Clone + 'static>(table: &Table, made: prometheus::Result<C>) -> C {
+pub(crate) fn register<C: prometheus::core::Collector + Clone + 'static>(
+    table: &Table,
+    made: prometheus::Result<C>,
+) -> C {
     let metric = made.expect("names and labels of metrics are valid");
     table.registry.register(Box::new(metric.clone())).expect("each metric is registered once");
     let kind = metric.collect().first().map_or("untyped", kind);
@@ -471,7 +527,7 @@ fn kind(family: &MetricFamily) -> &'static str {
     }
 }
 
-fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(crate) fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(r, IntCounterVec::new(opts(metric, help), labels))
 }
 
@@ -491,7 +547,7 @@ fn float_gauges(r: &Table, metric: &str, help: &str, labels: &[&str]) -> GaugeVe
     register(r, GaugeVec::new(opts(metric, help), labels))
 }
 
-fn gauge(r: &Table, metric: &str, help: &str) -> IntGauge {
+pub(crate) fn gauge(r: &Table, metric: &str, help: &str) -> IntGauge {
     register(r, IntGauge::with_opts(opts(metric, help)))
 }
 

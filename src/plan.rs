@@ -156,7 +156,7 @@ fn busiest(keys: &[KeyShare], count: u64) -> f64 {
 fn bill(sent: &Sent, shards: u64, prices: &Prices) -> Bill {
     let seconds = MONTH_HOURS * 3_600.0;
     let units = sent.payload_units * seconds / 1_000_000.0;
-    let gigabytes = sent.rounded_bytes * seconds / (1_u64 << 30) as f64;
+    let gigabytes = sent.rounded_bytes * seconds / float(1 << 30);
     Bill {
         provisioned: float(shards) * prices.shard_hour * MONTH_HOURS + units * prices.million_put_payload_units,
         on_demand: prices.on_demand_stream_hour * MONTH_HOURS + gigabytes * prices.on_demand_gb_in,

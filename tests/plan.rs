@@ -1,6 +1,5 @@
 //! `kinetail plan` on three samples, with figures that are computed here by hand from what was written.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -18,18 +17,15 @@ fn plan(sample: &Path, flags: &[&str]) -> Value {
         .args(flags)
         .arg("--json")
         .output()
-        .unwrap();
+        .expect("the binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 fn write(lines: impl IntoIterator<Item = String>) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let text = lines.into_iter().fold(String::new(), |mut text, line| {
-        writeln!(text, "{line}").unwrap();
-        text
-    });
-    std::fs::write(file.path(), text).unwrap();
+    let file = tempfile::NamedTempFile::new().expect("there is room for a file");
+    let text: String = lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect();
+    std::fs::write(file.path(), text).expect("a file is written");
     file
 }
 
@@ -79,7 +75,7 @@ fn a_quiet_service_has_nothing_to_pack() {
 #[test]
 fn a_hot_key_is_told_of_and_no_number_of_shards_hides_it() {
     let pad = "x".repeat(270);
-    let tenant = |n: usize| if n % 10 == 0 { format!("t{}", n % 70) } else { "big".to_owned() };
+    let tenant = |n: usize| if n.is_multiple_of(10) { format!("t{}", n % 70) } else { "big".to_owned() };
     let sample = write((0..5_000).map(|n| format!("{{\"tenant\":\"{}\",\"pad\":\"{pad}\"}}", tenant(n))));
     let flags = [
         "--parse",
@@ -110,7 +106,7 @@ fn what_cannot_be_planned_is_said() {
             .arg("plan")
             .args(arguments)
             .output()
-            .unwrap();
+            .expect("the binary runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(says), "{said}");

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, answer, complain, drop_in};
 use crate::agent::host_name;
 use crate::budget::Budget;
+use crate::clock;
 use crate::config::Config;
 use crate::event::{Batch, LaneId, SourceId};
 use crate::kinesis::aggregate::max_event;
@@ -23,6 +24,7 @@ use crate::plan::report::Report;
 use crate::plan::sample::{self, Rate, Sampled};
 use crate::plan::{Margin, Plan, float};
 use crate::route::{Router, Routes, Rules, Streams};
+use crate::shape::Shaping;
 use crate::source::file::Group;
 
 /// The name of stdin on the command line.
@@ -165,6 +167,7 @@ impl Sampler {
         let mut line = LineBuilder::new(Arc::clone(&self.group.line), self.group.added(&name), name.clone(), 0, 0);
         let (mut input, mut rest, mut offset) = (input.take(MAX_SAMPLE_BYTES), Vec::new(), 0_u64);
         let limit = max_event(DEFAULT_RECORD_LIMIT);
+        let mut shaping = Shaping { read_at: clock::unix_nanos(), ..Shaping::default() };
         loop {
             let before = rest.len();
             (&mut input).take(CHUNK_BYTES as u64).read_to_end(&mut rest)?;
@@ -172,9 +175,10 @@ impl Sampler {
                 break;
             }
             loop {
-                let mut lines = Lines::default();
+                let mut lines = Lines { shaping: std::mem::take(&mut shaping), ..Lines::default() };
                 let used = line.advance(&rest, offset, limit, Instant::now(), &mut lines);
                 let capped = lines.capped;
+                shaping = std::mem::take(&mut lines.shaping);
                 self.take(&name, &rest, lines);
                 rest.drain(..used);
                 offset += used as u64;
@@ -183,7 +187,7 @@ impl Sampler {
                 }
             }
         }
-        let mut lines = Lines::default();
+        let mut lines = Lines { shaping, ..Lines::default() };
         line.flush(&rest, offset, limit, &mut lines);
         self.take(&name, &rest, lines);
         Ok(())
@@ -194,7 +198,7 @@ impl Sampler {
         let mut batch = Batch {
             source: SourceId(0),
             source_name: Arc::clone(&self.group.name),
-            parser: self.group.parser(),
+            parser: Arc::clone(self.group.parser()),
             lane: LaneId(0),
             partition_key: "".into(),
             chunk: chunk.to_vec(),

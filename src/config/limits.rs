@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, StartAt};
+use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -151,7 +151,11 @@ pub(super) const START_AT: StartAt = StartAt::Beginning;
 pub(super) const LONG_LINES: LongLines = LongLines::Split;
 
 /// How a line becomes an event: as it is, which cannot fail.
-pub(super) const PARSE: Parse = Parse::Raw;
+pub(super) const PARSE: &str = "raw";
+/// Where the time goes: what Logstash, Elasticsearch and Fluent Bit's output to it call it.
+pub(super) const TIMESTAMP_NAME: &str = "@timestamp";
+/// Where the level goes.
+pub(super) const LEVEL_NAME: &str = "level";
 
 /// What happens to a line that the parser refuses: nothing of it is lost.
 pub(super) const ON_PARSE_ERROR: OnParseError = OnParseError::Keep;

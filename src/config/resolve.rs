@@ -251,6 +251,7 @@ impl Resolver<'_> {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
         }
         let deleted = raw.deleted.unwrap_or_default();
+        let shape = self.shape(path, raw.timestamp, raw.level, raw.names, raw.transforms.unwrap_or_default());
         SourceConfig {
             name,
             kind,
@@ -276,7 +277,8 @@ impl Resolver<'_> {
                 .0,
             multiline: raw.multiline.map(|raw| self.multiline(&format!("{path}.multiline"), raw)),
             encoding: self.encoding(&format!("{path}.encoding"), raw.encoding.as_deref()),
-            parse: raw.parse.unwrap_or(limits::PARSE),
+            parse: self.parser(&format!("{path}.parse"), raw.parse.as_ref()),
+            shape,
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
@@ -371,15 +373,21 @@ impl Resolver<'_> {
             host: raw.host.unwrap_or(false),
             path: raw.path.unwrap_or(false),
             offset: raw.offset.unwrap_or(false),
+            id: raw.id.unwrap_or(false),
             stream: raw.stream.unwrap_or(true),
             time: raw.time.unwrap_or(true),
             tag: raw.tag.unwrap_or(true),
             kubernetes: raw.kubernetes.unwrap_or(true),
             metadata: raw.metadata.unwrap_or_default(),
         };
-        for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
+        for (name, is_on, by) in [
+            ("host", add.host, "host"),
+            ("path", add.path, "path"),
+            ("offset", add.offset, "offset"),
+            ("_id", add.id, "id"),
+        ] {
             if is_on && add.fields.contains_key(name) {
-                let message = format!("is added by {path}.{name} too; rename the field, or switch that off");
+                let message = format!("is added by {path}.{by} too; rename the field, or switch that off");
                 self.report(&format!("{path}.fields.{name}"), message);
             }
         }

@@ -54,8 +54,8 @@ impl Report<'_> {
         }
         line(format_args!(""));
         line(format_args!("a month     {:>14} {:>14}", "provisioned", "on demand"));
-        line(format_args!("packed      {}", self.bill(plan.bill)));
-        line(format_args!("one by one  {}", self.bill(plan.alone_bill)));
+        line(format_args!("packed      {}", bill(plan.bill)));
+        line(format_args!("one by one  {}", bill(plan.alone_bill)));
         line(format_args!(
             "            {} a month of 730 hours, without reads, extended retention and KMS requests",
             prices.currency
@@ -86,23 +86,19 @@ impl Report<'_> {
         })
     }
 
-    fn bill(&self, bill: Bill) -> String {
-        format!("{:>14.2} {:>14.2}", bill.provisioned, bill.on_demand)
-    }
-
     /// For programs: the same figures, a second where nothing else is said.
     pub fn json(&self) -> Value {
         let Self { load, margin, prices, plan } = self;
         let sent = |s: &Sent| json!({"records": s.records, "bytes": s.bytes, "payload_units": s.payload_units, "rounded_bytes": s.rounded_bytes});
         let shards = |s: &Shards| json!({"needed": s.needed(), "for_bytes": s.for_bytes, "for_records": s.for_records, "for_keys": s.for_keys});
-        let bill = |b: &Bill| json!({"provisioned": b.provisioned, "on_demand": b.on_demand});
+        let month = |b: &Bill| json!({"provisioned": b.provisioned, "on_demand": b.on_demand});
         json!({
             "load": {"events": load.events, "event_bytes": load.event_bytes, "packed": sent(&load.sent), "one_by_one": sent(&load.alone)},
             "margin": {"peak": margin.peak, "headroom": margin.headroom},
             "shards": {"packed": shards(&plan.shards), "one_by_one": shards(&plan.alone_shards)},
             "keys": load.keys.iter().take(SHOWN_KEYS).map(|k| json!({"partition_key": k.key, "share": k.share})).collect::<Vec<_>>(),
             "hot_key": self.hot_key(),
-            "month": {"currency": prices.currency, "prices": prices.of, "packed": bill(&plan.bill), "one_by_one": bill(&plan.alone_bill)},
+            "month": {"currency": prices.currency, "prices": prices.of, "packed": month(&plan.bill), "one_by_one": month(&plan.alone_bill)},
             "choose": if plan.provisioned() { "PROVISIONED" } else { "ON_DEMAND" },
         })
     }
@@ -125,6 +121,10 @@ fn sent(sent: &Sent) -> String {
         sent.payload_units,
         rate(sent.rounded_bytes)
     )
+}
+
+fn bill(bill: Bill) -> String {
+    format!("{:>14.2} {:>14.2}", bill.provisioned, bill.on_demand)
 }
 
 fn rate(bytes: f64) -> String {

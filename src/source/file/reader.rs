@@ -32,6 +32,7 @@ use crate::event::{Batch, Span};
 use crate::kinesis::{Spare, Statuses};
 use crate::metrics::Metrics;
 use crate::route::Streams;
+use crate::shape::Shaping;
 use crate::spool::keeper;
 
 /// How often the globs are run, whatever the watches say ...
@@ -158,6 +159,8 @@ pub struct Reader {
     released: watch::Sender<()>,
     /// Buffers of a read that brought no line.
     spare: Option<Spare>,
+    /// By group: what is remembered from event to event.
+    shaping: Vec<Shaping>,
     rng: fastrand::Rng,
 }
 
@@ -211,6 +214,7 @@ impl Reader {
             released: watch::Sender::default(),
             stopping: false,
             spare: None,
+            shaping: Vec::new(),
             rng: fastrand::Rng::new(),
         }
     }
@@ -241,6 +245,7 @@ impl Reader {
             self.wait(&mut ch, wait).await;
         }
         self.finish_reading(&mut ch).await;
+        self.tell_transforms();
         let Channels { batches, mut settled, checkpoints, .. } = ch;
         drop(batches);
         while let Some(spans) = settled.recv().await {
