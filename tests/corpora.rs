@@ -3,6 +3,8 @@
 
 #[path = "corpora/text.rs"]
 mod text;
+#[path = "corpora/web.rs"]
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
