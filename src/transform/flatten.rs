@@ -1,6 +1,5 @@
 //! `flatten`: nested objects become fields at the top, with dotted names.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::json;
@@ -100,7 +99,7 @@ impl Flatten {
 /// Leaves the last of the fields of each name.
 fn last_of_each(event: &mut Event<'_>) {
     let mut seen = BTreeSet::new();
-    let keep: Vec<bool> = event.fields().iter().rev().map(|(name, _)| seen.insert(Cow::clone(name))).collect();
+    let keep: Vec<bool> = event.fields().iter().rev().map(|(name, _)| seen.insert(&**name)).collect();
     let mut keep = keep.into_iter().rev();
     event.fields_mut().retain(|_| keep.next().unwrap_or(true));
 }
