@@ -11,6 +11,7 @@ pub mod apache;
 mod check;
 mod cursor;
 pub mod envoy;
+pub mod grok;
 pub mod haproxy;
 pub mod log4j;
 pub mod nginx;

@@ -11,6 +11,7 @@ use crate::parse::alb::Alb;
 use crate::parse::cef::Cef;
 use crate::parse::csv::{self, Csv};
 use crate::parse::envoy::Envoy;
+use crate::parse::grok::Grok;
 use crate::parse::haproxy::Haproxy;
 use crate::parse::key_value::{self, KeyValue, Whitespace};
 use crate::parse::kind::{ALIASES, Kind, NAMES};
@@ -168,6 +169,7 @@ impl Resolver<'_> {
             "tsv" => self.delimited(csv::Options::tsv(Vec::new()), options).map(Kind::Tsv),
             "cef" => Some(self.cef(options)),
             "regex" => self.regex(options),
+            "grok" => self.grok(options),
             other => {
                 let (list, hint) = (listed(NAMES), did_you_mean(other, NAMES));
                 self.report(at, format!("{} is not one of {list}{hint}", quoted(other)));
@@ -279,6 +281,43 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    fn grok(&mut self, options: &mut Options<'_>) -> Option<Kind> {
+        let types = self.field_types(options);
+        let definitions = self.texts_by_name(options, "patterns");
+        let Some(pattern) = self.text_option(options, "pattern") else {
+            let message =
+                "needs pattern, made of named ones, such as {as: grok, pattern: '%{IP:client} %{WORD:method}'}";
+            if !self.has_bad_part(&options.path) {
+                self.report(&options.path.clone(), message.to_owned());
+            }
+            return None;
+        };
+        match Grok::new(&pattern, &definitions, &types) {
+            Ok(grok) => Some(Kind::Grok(grok)),
+            Err(error) => {
+                self.report(
+                    &options.at("pattern"),
+                    format!("{}: {}", quoted(&pattern), in_one_line(&error.to_string())),
+                );
+                None
+            }
+        }
+    }
+
+    /// A setting that is a mapping of names and texts.
+    fn texts_by_name(&mut self, options: &mut Options<'_>, name: &'static str) -> BTreeMap<String, String> {
+        let path = options.at(name);
+        let Some(value) = options.take(name) else { return BTreeMap::new() };
+        let entries = value.as_object().into_iter().flatten();
+        let texts: Option<BTreeMap<String, String>> =
+            entries.map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect();
+        let texts = texts.filter(|_| value.is_object());
+        texts.unwrap_or_else(|| {
+            self.report(&path, format!("{} is no mapping of names and texts", shown(value)));
+            BTreeMap::new()
+        })
     }
 
     /// What values that look like numbers become.

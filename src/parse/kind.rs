@@ -8,6 +8,7 @@ use crate::parse::alb::Alb;
 use crate::parse::cef::{self, Cef};
 use crate::parse::csv::{self, Csv};
 use crate::parse::envoy::Envoy;
+use crate::parse::grok::Grok;
 use crate::parse::haproxy::Haproxy;
 use crate::parse::key_value::{self, KeyValue};
 use crate::parse::klog::{self, Klog};
@@ -38,6 +39,7 @@ pub enum Kind {
     Cef(Cef),
     Klog(Klog),
     Regex(Regex),
+    Grok(Grok),
     Nginx(nginx::Access),
     NginxError(nginx::ErrorLog),
     Apache(apache::Access),
@@ -50,7 +52,7 @@ pub enum Kind {
 }
 
 /// The names of all parsers, for people.
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 22] = [
     "raw",
     "json",
     "logfmt",
@@ -59,6 +61,7 @@ pub const NAMES: [&str; 21] = [
     "csv",
     "tsv",
     "regex",
+    "grok",
     "nginx",
     "nginx_error",
     "apache",
@@ -104,6 +107,7 @@ impl Kind {
             Self::Cef(_) => "cef",
             Self::Klog(_) => "klog",
             Self::Regex(_) => "regex",
+            Self::Grok(_) => "grok",
             Self::Nginx(_) => "nginx",
             Self::NginxError(_) => "nginx_error",
             Self::Apache(_) => "apache",
@@ -119,7 +123,7 @@ impl Kind {
     /// The field that holds the time, and that which holds the level, where the format says it.
     pub fn customs(&self) -> (Option<&'static str>, Option<&'static str>) {
         match self {
-            Self::Raw | Self::Json | Self::Regex(_) => (None, None),
+            Self::Raw | Self::Json | Self::Regex(_) | Self::Grok(_) => (None, None),
             Self::Cri | Self::Docker => (Some("time"), None),
             Self::Logfmt(_) => (Some(logfmt::TIME), logfmt::LEVEL),
             Self::KeyValue(_) => (Some(key_value::TIME), key_value::LEVEL),
@@ -156,6 +160,7 @@ impl Kind {
             Self::Cef(parser) => parser.parse(line, event),
             Self::Klog(parser) => parser.parse(line, event),
             Self::Regex(parser) => parser.parse(line, event),
+            Self::Grok(parser) => parser.parse(line, event),
             Self::Nginx(parser) => parser.parse(line, event),
             Self::NginxError(parser) => parser.parse(line, event),
             Self::Apache(parser) => parser.parse(line, event),

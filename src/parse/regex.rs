@@ -123,6 +123,8 @@ pub(super) struct Field {
     pub(super) name: String,
     pub(super) kind: Type,
     pub(super) groups: Vec<usize>,
+    /// Whether it is a field also where its text is empty.
+    pub(super) keep_empty: bool,
 }
 
 /// A pattern that was compiled.
@@ -151,7 +153,12 @@ impl Regex {
         let groups = engine.capture_names().enumerate();
         let field = |(index, name): (usize, Option<&str>)| {
             let name = name?.to_owned();
-            Some(Field { kind: types.get(&name).copied().unwrap_or_default(), name, groups: vec![index] })
+            Some(Field {
+                kind: types.get(&name).copied().unwrap_or_default(),
+                name,
+                groups: vec![index],
+                keep_empty: true,
+            })
         };
         let fields: Vec<Field> = groups.filter_map(field).collect();
         if let Some(name) = types.keys().find(|name| fields.iter().all(|field| field.name != **name)) {
@@ -205,7 +212,7 @@ impl Drop for Regex {
 impl Field {
     fn push<'a>(&'a self, line: &'a str, locations: &CaptureLocations, event: &mut Event<'a>) {
         let text = |group: &usize| locations.get(*group).and_then(|(start, end)| line.get(start..end));
-        let mut texts = self.groups.iter().filter_map(text);
+        let mut texts = self.groups.iter().filter_map(text).filter(|text| self.keep_empty || !text.is_empty());
         let Some(first) = texts.next() else { return };
         let first = self.kind.value(first);
         let value = match texts.next() {
