@@ -18,6 +18,7 @@ mod doctor;
 pub mod drop_in;
 mod exec;
 mod healthcheck;
+mod inject;
 mod install;
 mod local;
 mod parse;
@@ -81,6 +82,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Give pods the sidecars that their annotations ask for: a mutating admission webhook of Kubernetes
+    Inject(inject::InjectArgs),
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
     Demo(demo::DemoArgs),
     /// Serve the Kinesis Data Streams API on loopback, for development and tests
@@ -174,6 +177,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Healthcheck(args) => healthcheck::healthcheck(args, environment),
         Command::Install(args) => install::install(args),
         Command::Schema => schema::schema(),
+        Command::Inject(args) => inject::inject(args),
         Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),
     }

@@ -33,10 +33,13 @@ pub use crate::parse::Parser;
 pub use crate::route::{StreamRule, Template};
 pub use crate::shape::Shape;
 pub use effective::Effective;
+pub(crate) use effective::text as yaml_text;
 pub use layers::{Base, BaseSource, CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
 pub use mask::mask_url;
+pub(crate) use problem::did_you_mean;
 pub use problem::{Place, Problem, Problems};
 pub use schema::{Setting, schema, settings};
+pub use yaml::value;
 
 /// A YAML document by the rules of the configuration (no anchors, no doubled keys), as plain values.
 pub fn plain_yaml(document: &Document) -> Result<serde_json::Value, Problems> {

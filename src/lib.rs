@@ -22,6 +22,7 @@ pub mod enrich;
 pub mod event;
 pub mod firelens;
 pub mod frame;
+pub mod inject;
 pub mod kinesis;
 pub mod level;
 pub mod line;

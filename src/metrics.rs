@@ -35,7 +35,7 @@ pub struct Description {
 
 /// The registry while it is filled. The registry itself shows only metrics that have a series by now.
 #[derive(Debug, Default)]
-struct Table {
+pub(crate) struct Table {
     registry: Registry,
     descriptions: RefCell<Vec<Description>>,
 }
@@ -454,11 +454,7 @@ impl Metrics {
 
     /// The text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
-            // The encoder fails on a metric without a name or samples; neither can be registered.
-            tracing::error!(%error, "metrics cannot be written");
-        }
+        let mut out = render(&self.registry);
         out.extend_from_slice(&self.derived.borrow());
         out
     }
@@ -479,16 +475,36 @@ impl Metrics {
     }
 }
 
+impl Table {
+    /// The registry when it is full, and what is in it.
+    pub(crate) fn finish(self) -> (Registry, Vec<Description>) {
+        (self.registry, self.descriptions.into_inner())
+    }
+}
+
+/// The text format, version 0.0.4.
+pub(crate) fn render(registry: &Registry) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut out) {
+        // The encoder fails on a metric without a name or samples; neither can be registered.
+        tracing::error!(%error, "metrics cannot be written");
+    }
+    out
+}
+
 fn name(name: &str) -> String {
     format!("kinetail_{name}")
 }
 
-fn opts(metric: &str, help: &str) -> Opts {
+pub(crate) fn opts(metric: &str, help: &str) -> Opts {
     Opts::new(name(metric), help)
 }
 
 /// Names are constants of this file; a test builds the whole table, so a bad or a doubled one never ships.
-fn register<C: prometheus::core::Collector + Clone + 'static>(table: &Table, made: prometheus::Result<C>) -> C {
+pub(crate) fn register<C: prometheus::core::Collector + Clone + 'static>(
+    table: &Table,
+    made: prometheus::Result<C>,
+) -> C {
     let metric = made.expect("names and labels of metrics are valid");
     table.registry.register(Box::new(metric.clone())).expect("each metric is registered once");
     let kind = metric.collect().first().map_or("untyped", kind);
@@ -511,7 +527,7 @@ fn kind(family: &MetricFamily) -> &'static str {
     }
 }
 
-fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(crate) fn counters(r: &Table, metric: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(r, IntCounterVec::new(opts(metric, help), labels))
 }
 
@@ -531,7 +547,7 @@ fn float_gauges(r: &Table, metric: &str, help: &str, labels: &[&str]) -> GaugeVe
     register(r, GaugeVec::new(opts(metric, help), labels))
 }
 
-fn gauge(r: &Table, metric: &str, help: &str) -> IntGauge {
+pub(crate) fn gauge(r: &Table, metric: &str, help: &str) -> IntGauge {
     register(r, IntGauge::with_opts(opts(metric, help)))
 }
 

@@ -227,7 +227,7 @@ fn optional(value: Option<&str>) -> String {
 }
 
 /// Text, quoted unless nothing in it can mean anything else in YAML.
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let is_harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let is_word =

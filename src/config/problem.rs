@@ -79,7 +79,7 @@ impl fmt::Display for Problems {
 }
 
 /// The question that ends a message when one of the allowed names is close to the one that was given.
-pub(super) fn did_you_mean<'a>(given: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(given: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(given, allowed) {
         Some(name) => format!(" (did you mean \"{name}\"?)"),
         None => String::new(),

@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::Number;
 
 use super::Document;
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, Problems};
 use super::tree::{Entry, Kind, Node};
 
 /// Levels of lists and mappings; the settings need five, and the values of `add.fields` a few more.
@@ -31,6 +31,22 @@ pub(super) fn parse(document: &Document, problems: &mut Vec<Problem>) -> Option<
     };
     problems.append(&mut builder.problems);
     root
+}
+
+/// A document as plain data, whatever it is about: of settings that are not the agent's own.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn value(document: &Document) -> Result<serde_json::Value, Problems> {
+    let mut builder = Builder::new(document);
+    if let Err(fatal) = builder.read(&document.text) {
+        builder.problems.push(fatal);
+    }
+    if !builder.problems.is_empty() {
+        return Err(Problems::new(builder.problems));
+    }
+    Ok(builder.root.and_then(|root| root.to_json()).unwrap_or_default())
 }
 
 /// A list or mapping whose end is not yet read.

