@@ -123,3 +123,25 @@ fn icon(level: Level) -> String {
 fn whole(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_allows_what_is_in_the_page_and_nothing_else() {
+        assert!(!POLICY.contains("unsafe") && POLICY.contains("default-src 'none'"));
+        assert_eq!(POLICY.matches("'sha256-").count(), 2);
+        // What would end the element early, and what would have to be fetched.
+        for text in [STYLE, SCRIPT] {
+            assert!(
+                !text.contains("</") && !text.contains("url(") && !text.contains("import") && !text.contains("http")
+            );
+        }
+        // Attributes with code or style in them would be refused by the policy.
+        for part in [include_str!("page.rs"), include_str!("page/parts.rs"), include_str!("page/chart.rs")] {
+            let templates = part.split("#[cfg(test)]").next().unwrap_or_default();
+            assert!(![" style=", " onclick=", " onload="].iter().any(|attribute| templates.contains(attribute)));
+        }
+    }
+}

@@ -58,6 +58,8 @@ pub fn share(part: f64) -> String {
     match percent {
         percent if percent <= 0.0 => "0 %".to_owned(),
         percent if percent < 0.1 => "< 0.1 %".to_owned(),
+        // What is not all is not shown as all.
+        percent if (99.5..100.0).contains(&percent) => format!("{:.1} %", percent.min(99.9)),
         percent if percent < 9.95 => format!("{percent:.1} %"),
         percent => format!("{percent:.0} %"),
     }
@@ -99,7 +101,7 @@ mod tests {
             (-1.0, "0 B"),
             (1.4, "1 B"),
             (1023.0, "1023 B"),
-            (1023.9, "1 KiB"),
+            (1023.9, "1.00 KiB"),
             (kib * 1.5, "1.50 KiB"),
             (kib * 12.34, "12.3 KiB"),
             (kib * 1023.6, "1.00 MiB"),
@@ -118,7 +120,15 @@ mod tests {
         {
             assert_eq!(number(value).replace('\u{202f}', " "), shown);
         }
-        for (value, shown) in [(0.0, "0 %"), (0.0001, "< 0.1 %"), (0.0123, "1.2 %"), (0.5, "50 %"), (1.0, "100 %")] {
+        for (value, shown) in [
+            (0.0, "0 %"),
+            (0.0001, "< 0.1 %"),
+            (0.0123, "1.2 %"),
+            (0.5, "50 %"),
+            (0.998, "99.8 %"),
+            (0.999_99, "99.9 %"),
+            (1.0, "100 %"),
+        ] {
             assert_eq!(share(value), shown);
         }
     }

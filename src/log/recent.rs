@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn no_password_and_no_novel_is_remembered() {
         let seen = problems(|| {
-            tracing::warn!(url = "see https://user:pass@example.com/?token=abc now", "x".repeat(100_000));
+            tracing::warn!(url = "see https://user:pass@example.com/?token=abc now", "{}", "x".repeat(100_000));
             tracing::warn!(body = "é".repeat(100_000), "POST http://me:word@host/ failed");
         });
         let [post, long] = seen.iter().collect::<Vec<_>>()[..] else { panic!("two problems") };

@@ -10,6 +10,8 @@ use crate::admin::words;
 
 /// Shards with a row of their own; the others are in a line below.
 const SHOWN_SHARDS: usize = 16;
+/// What a column of charts is called.
+const PERIOD: &str = "last 15 min";
 
 /// The head of a table that becomes a list on a narrow screen. The roles stay what they are then.
 fn head(columns: &[(&str, &str)]) -> Markup {
@@ -65,7 +67,7 @@ pub(super) fn tiles(shown: &Shown, history: &History) -> Markup {
     let capacity = whole(u64::try_from(shown.buffer.capacity_bytes).unwrap_or(u64::MAX));
     let used = whole(u64::try_from(shown.buffer.bytes).unwrap_or(u64::MAX));
     let waits = if shown.buffer.waiting_share > 0.0 {
-        format!("reading waits {} of the time", words::share(shown.buffer.waiting_share))
+        format!("full for {} of the time", words::share(shown.buffer.waiting_share))
     } else {
         format!("of {}", words::bytes(capacity))
     };
@@ -93,7 +95,7 @@ pub(super) fn sources(shown: &Shown, history: &History) -> Markup {
         section aria-labelledby="sources" {
             h2 id="sources" { "Sources" }
             table class="wide" role="table" {
-                (head(&[("Source", ""), ("Files", ""), ("Read", "n"), ("", "c"), ("Not read yet", "n"), ("", "c"), ("Behind", "n"), ("", "")]))
+                (head(&[("Source", ""), ("Read", "n"), (PERIOD, "c"), ("Not read yet", "n"), (PERIOD, "c"), ("Behind", "n"), ("Files", "n")]))
                 tbody role="rowgroup" { @for source in &shown.sources { (source_row(source, history)) } }
             }
         }
@@ -104,17 +106,17 @@ fn source_row(source: &SourceShown, history: &History) -> Markup {
     let rings = history.sources.get(&source.name);
     let read = format!("Read rate of {}", source.name);
     let backlog = format!("Backlog of {}", source.name);
+    let pace = pace(source);
     let rate = html! { (per_second(source.read_bytes_per_second)) br; small { (words::number(source.read_lines_per_second)) " lines/s" } };
     html! {
         tr role="row" {
             th scope="row" role="rowheader" { (source.name) small { (source.kind) " " (source.reads) } }
-            (cell("Files", "", &files(source)))
             (cell("Read", "n", &rate))
             td role="cell" class="c" { (Chart { label: read, ring: rings.map(|r| &r.read.ring), limit: None, top: None, tone: "" }.draw()) }
             (number("Not read yet", &words::bytes(whole(source.backlog_bytes))))
             td role="cell" class="c" { (Chart { label: backlog, ring: rings.map(|r| &r.backlog), limit: None, top: None, tone: "warn" }.draw()) }
-            (number("Behind", &words::seconds(source.backlog_seconds)))
-            (cell("", "full", &html! { small { (pace(source)) } }))
+            (cell("Behind", "n", &html! { (words::seconds(source.backlog_seconds)) @if !pace.is_empty() { br; small { (pace) } } }))
+            (cell("Files", "n", &files(source)))
         }
     }
 }
@@ -189,7 +191,7 @@ fn shard_table(name: &str, stream: &StreamShown, history: &History) -> Markup {
     let rest = stream.shards.len().saturating_sub(SHOWN_SHARDS);
     html! {
         table class="wide" role="table" {
-            (head(&[("Shard", ""), ("Stored", "n"), ("", "c"), ("Learnt limit", "n"), ("No room for", "n"), ("", "c"), ("Records", "n"), ("Refused", "n")]))
+            (head(&[("Shard", ""), ("Stored", "n"), (PERIOD, "c"), ("No room for", "n"), (PERIOD, "c"), ("Learnt limit", "n"), ("Records", "n"), ("Refused", "n")]))
             tbody role="rowgroup" { @for shard in stream.shards.iter().take(SHOWN_SHARDS) { (shard_row(name, shard, history)) } }
         }
         @if rest > 0 { p class="none" { (rest) " more shards are on /status." } }
@@ -218,9 +220,9 @@ fn shard_row(stream: &str, shard: &ShardShown, history: &History) -> Markup {
             th scope="row" role="rowheader" { code { (shard.id) } }
             (number("Stored", &per_second(shard.bytes_per_second)))
             td role="cell" class="c" { (stored.draw()) }
-            (number("Learnt limit", &shard.limit_bytes_per_second.map_or_else(|| "–".to_owned(), per_second)))
             (cell("No room for", tone, &html! { (words::share(shard.throttled_share)) }))
             td role="cell" class="c" { (throttled.draw()) }
+            (number("Learnt limit", &shard.limit_bytes_per_second.map_or_else(|| "–".to_owned(), per_second)))
             (number("Records", &words::count(shard.records)))
             (number("Refused", &words::count(shard.throttled_records)))
         }
@@ -234,7 +236,7 @@ pub(super) fn ledger(shown: &Shown) -> Markup {
         let part = if all.events == 0 { 0.0 } else { whole(events) / whole(all.events) };
         html! {
             tr {
-                th scope="row" { svg class="key bar" viewBox="0 0 1 1" aria-hidden="true" { rect class=(key) width="1" height="1" {} } (name) }
+                th scope="row" { svg class="key" viewBox="0 0 1 1" aria-hidden="true" { rect class=(key) width="1" height="1" {} } (name) }
                 td class="n" { (words::count(events)) }
                 td class="n soft" { (words::share(part)) }
             }
@@ -325,7 +327,7 @@ fn problem_row(problem: &ProblemShown) -> Markup {
     let tone = if problem.level == "error" { "bad" } else { "warn" };
     html! {
         tr role="row" {
-            (cell("Last", "", &html! { span title={ "first " (problem.first) } { (problem.last) } }))
+            (cell("Last", "when", &html! { span title={ "first " (problem.first) } { (problem.last) } }))
             (number("Times", &words::count(problem.count)))
             td role="cell" class="full" {
                 span class={ "tag " (tone) } { (problem.level) } (problem.message)
