@@ -12,14 +12,20 @@
 //! configuration is not here.
 
 mod check;
+mod consume;
 mod demo;
+mod doctor;
 pub mod drop_in;
 mod exec;
+mod healthcheck;
+mod install;
 mod local;
 mod parse;
+mod plan;
 mod replay;
 mod run;
 mod schema;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -58,6 +64,18 @@ enum Command {
     Parse(parse::ParseArgs),
     /// Send the dead letters of the state directory again; with --stream, all of them to that stream
     Replay(replay::ReplayArgs),
+    /// Say what a stream for these logs needs and costs, from a sample of them
+    Plan(plan::PlanArgs),
+    /// Try everything that has to be right before the agent runs, and say what is wrong with its fix
+    Doctor(doctor::DoctorArgs),
+    /// Print the events of a stream as lines of JSON: all shards, through splits and merges
+    Consume(consume::ConsumeArgs),
+    /// Prove from the events' ids that a stream has all that was sent, or say what is missing
+    Verify(verify::VerifyArgs),
+    /// Ask the agent beside this whether all is well; the exit code says it
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Copy this program to a file or a directory, for init containers
+    Install(install::InstallArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Show the agent at work on this machine: logs in, an embedded stream, events out, every line accounted for
@@ -145,6 +163,12 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
         Command::Replay(args) => replay::replay(args, environment),
+        Command::Plan(args) => plan::plan(args, environment),
+        Command::Doctor(args) => doctor::doctor(args, environment),
+        Command::Consume(args) => consume::consume(args, environment),
+        Command::Verify(args) => verify::verify(args, environment),
+        Command::Healthcheck(args) => healthcheck::healthcheck(args, environment),
+        Command::Install(args) => install::install(args),
         Command::Schema => schema::schema(),
         Command::Demo(args) => demo::show(args, &environment),
         Command::Local(args) => local::local(args),

@@ -491,6 +491,14 @@ pub enum Compression {
     Zstd,
 }
 
+impl KinesisConfig {
+    /// Where the stream is, for those who only read it: nothing has to be set, not even the stream. What is wrong anywhere is reported all the
+    /// same.
+    pub fn load(sources: &Layers) -> Result<Self, Problems> {
+        Config::checked(sources, Demand::Partial).map(|config| config.kinesis)
+    }
+}
+
 /// A role that is assumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssumeRole {
@@ -531,6 +539,13 @@ pub struct AdminConfig {
     pub ready_max_age: Duration,
     /// How long a stage may have work and not move before `/livez` says no; none is for ever.
     pub watchdog: Option<Duration>,
+}
+
+impl AdminConfig {
+    /// Where it listens, for those who ask it: nothing else has to be set. What is wrong anywhere is reported all the same.
+    pub fn load(sources: &Layers) -> Result<Self, Problems> {
+        Config::checked(sources, Demand::Partial).map(|config| config.admin)
+    }
 }
 
 /// How a stop is carried out.

@@ -48,6 +48,11 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// What could not be looked at.
+    pub fn failed(&self) -> &[PathBuf] {
+        &self.failed
+    }
+
     /// Whether a look at this path can have failed.
     pub fn is_unsure_of(&self, path: &Path) -> bool {
         self.failed.iter().any(|failed| path.starts_with(failed))
