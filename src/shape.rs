@@ -94,6 +94,11 @@ impl Shape {
 }
 
 impl Shaping {
+    /// Nothing is remembered yet; what is read now was read then, in nanoseconds since 1970.
+    pub fn at(read_at: u64) -> Self {
+        Self { read_at, ..Self::default() }
+    }
+
     /// The numbers that transforms have, if an event has come by.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()

@@ -167,7 +167,7 @@ impl Sampler {
         let mut line = LineBuilder::new(Arc::clone(&self.group.line), self.group.added(&name), name.clone(), 0, 0);
         let (mut input, mut rest, mut offset) = (input.take(MAX_SAMPLE_BYTES), Vec::new(), 0_u64);
         let limit = max_event(DEFAULT_RECORD_LIMIT);
-        let mut shaping = Shaping { read_at: clock::unix_nanos(), ..Shaping::default() };
+        let mut shaping = Shaping::at(clock::unix_nanos());
         loop {
             let before = rest.len();
             (&mut input).take(CHUNK_BYTES as u64).read_to_end(&mut rest)?;

@@ -107,11 +107,12 @@ impl Emitter {
     }
 
     fn parse(&self, text: Text<'_>, lines: &mut Lines, invalid_utf8: &mut bool) -> Parsed {
-        let Some(way) = self.config.direct().filter(|_| lines.trail.is_none()) else {
-            return self.shaped(text, lines, invalid_utf8);
-        };
+        let Some(way) = self.config.direct() else { return self.shaped(text, lines, invalid_utf8) };
         let fields = self.fields(text.start, text.origin);
         let parsed = parse::parse(way, text.bytes, fields, &mut lines.rendered, invalid_utf8);
+        if lines.trail.is_some() {
+            self.explain_direct(text, parsed, lines);
+        }
         if parsed != Parsed::Refused {
             return parsed;
         }

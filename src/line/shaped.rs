@@ -135,6 +135,17 @@ impl Emitter {
         Some(fit.step)
     }
 
+    /// Says what became of a line that went the direct way.
+    pub(super) fn explain_direct(&self, text: Text<'_>, parsed: Parsed, lines: &mut Lines) {
+        let label = self.config.parse.label();
+        if parsed != Parsed::Refused {
+            return note(lines, || format!("{label}: fits"));
+        }
+        let line = parse::text(text.bytes.trim_ascii());
+        let reason = Event::default().read_json(&line).err().unwrap_or("it cannot be read");
+        note(lines, || format!("{label}: refused, since {reason}"));
+    }
+
     /// Has a line set aside, without the secrets that events are to have none of.
     pub(super) fn reject(&self, line: &[u8], reason: &'static str, lines: &mut Lines) {
         let line = match self.redacted(line, lines) {
