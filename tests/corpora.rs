@@ -1,6 +1,8 @@
 //! Other projects' cases and real log files, run through the line. They are not part of the repository: the variable `KINETAIL_CORPORA` names
 //! the folder that holds them, and without it there is nothing to do here.
 
+#[path = "corpora/redact.rs"]
+mod redact;
 #[path = "corpora/text.rs"]
 mod text;
 

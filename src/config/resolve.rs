@@ -72,7 +72,14 @@ impl Resolver<'_> {
 
     /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
     pub(super) fn missing(&mut self, path: &str, help: &str) {
-        if self.demand == Demand::Partial || self.is_bad(path) {
+        if self.demand != Demand::Partial {
+            self.required(path, help);
+        }
+    }
+
+    /// The same of a setting without which what is around it means nothing, whatever else the configuration has to say.
+    pub(super) fn required(&mut self, path: &str, help: &str) {
+        if self.is_bad(path) {
             return;
         }
         let mut outer = Some(path);

@@ -445,7 +445,7 @@ impl Resolver<'_> {
     fn some_names(&mut self, path: &str, raw: Option<Vec<String>>) -> Option<Vec<Name>> {
         let names = raw.unwrap_or_default();
         if names.is_empty() {
-            self.missing(path, "name the fields, as a list");
+            self.required(path, "name the fields, as a list");
             return None;
         }
         self.names_of(path, &names)
@@ -454,7 +454,7 @@ impl Resolver<'_> {
     fn sample(&mut self, path: &str, raw: RawSample) -> Option<Transform> {
         let rate_path = format!("{path}.rate");
         if raw.rate.is_none() {
-            self.missing(&rate_path, "write the part that is kept, such as 0.1");
+            self.required(&rate_path, "write the part that is kept, such as 0.1");
         }
         let rate = self.amount(&rate_path, raw.rate, &RATE);
         let key = self.text(&format!("{path}.key"), raw.key);
@@ -465,7 +465,7 @@ impl Resolver<'_> {
     fn rate_limit(&mut self, path: &str, raw: RawRateLimit) -> Option<Transform> {
         let events_path = format!("{path}.events");
         if raw.events.is_none() {
-            self.missing(&events_path, "write how many events are kept, such as 100");
+            self.required(&events_path, "write how many events are kept, such as 100");
         }
         let events = self.amount(&events_path, raw.events, &EVENTS);
         let per = self.amount(&format!("{path}.per"), raw.per, &PER).0;
@@ -476,7 +476,7 @@ impl Resolver<'_> {
 
     fn rename(&mut self, path: &str, raw: &BTreeMap<String, String>) -> Option<Transform> {
         if raw.is_empty() {
-            self.missing(path, "write old names with new ones, such as {msg: message}");
+            self.required(path, "write old names with new ones, such as {msg: message}");
         }
         let mut names = Vec::new();
         for (old, new) in raw {
@@ -488,7 +488,7 @@ impl Resolver<'_> {
 
     fn remove(&mut self, path: &str, raw: &[String]) -> Option<Transform> {
         if raw.is_empty() {
-            self.missing(path, "name the fields, as a list");
+            self.required(path, "name the fields, as a list");
         }
         let (mut names, mut globs) = (Vec::new(), Vec::new());
         for (index, text) in raw.iter().enumerate() {
@@ -503,7 +503,7 @@ impl Resolver<'_> {
 
     fn set(&mut self, path: &str, raw: &BTreeMap<String, Value>) -> Option<Transform> {
         if raw.is_empty() {
-            self.missing(path, "write names and values, such as {env: prod}");
+            self.required(path, "write names and values, such as {env: prod}");
         }
         let mut fields = Vec::new();
         for (name, value) in raw {
@@ -539,7 +539,7 @@ impl Resolver<'_> {
     fn nest(&mut self, path: &str, raw: RawNest) -> Option<Transform> {
         let under_path = format!("{path}.under");
         if raw.under.is_none() {
-            self.missing(&under_path, "name the object");
+            self.required(&under_path, "name the object");
         }
         let under = raw.under.and_then(|text| self.name(&under_path, &text));
         let fields = self.some_names(&format!("{path}.fields"), raw.fields);
@@ -609,7 +609,7 @@ impl Resolver<'_> {
             }
             RawWith::Hash => {
                 let Some(salt) = salt else {
-                    self.missing(&salt_path, "without it, whoever sees a hash finds the secret by trying");
+                    self.required(&salt_path, "without it, whoever sees a hash finds the secret by trying");
                     return None;
                 };
                 if salt.len() < MIN_SALT_BYTES {
@@ -625,7 +625,7 @@ impl Resolver<'_> {
     fn truncate(&mut self, path: &str, raw: RawTruncate) -> Option<Transform> {
         let bytes_path = format!("{path}.bytes");
         if raw.bytes.is_none() {
-            self.missing(&bytes_path, "write how long values may be, such as 1000");
+            self.required(&bytes_path, "write how long values may be, such as 1000");
         }
         let bytes = self.size(&bytes_path, raw.bytes, &BYTES);
         let fields = self.names_of(&format!("{path}.fields"), &raw.fields.unwrap_or_default())?;
@@ -642,7 +642,7 @@ impl Resolver<'_> {
         let name = self.metric_name(&format!("{path}.name"), raw.name);
         let is_histogram = raw.kind == Some(RawMetricType::Histogram);
         if is_histogram && raw.value.is_none() {
-            self.missing(
+            self.required(
                 &format!("{path}.value"),
                 "a histogram is of numbers; write where they are, such as \"{seconds}\"",
             );
@@ -669,7 +669,7 @@ impl Resolver<'_> {
 
     fn metric_name(&mut self, path: &str, name: Option<String>) -> Option<String> {
         let Some(name) = name else {
-            self.missing(path, "give the metric a name, such as orders_created_total");
+            self.required(path, "give the metric a name, such as orders_created_total");
             return None;
         };
         if name.starts_with(OWN_METRICS) {
@@ -720,3 +720,6 @@ fn is_metric_name(name: &str, takes_colons: bool) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || (takes_colons && c == ':');
     name.chars().all(is_allowed) && name.chars().next().is_some_and(|c| !c.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! `flatten`: nested objects become fields at the top, with dotted names.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::json;
@@ -55,7 +54,8 @@ impl Flatten {
         if self.max_depth == 0 || !event.fields().iter().any(|(name, value)| self.is_wanted(name, value)) {
             return false;
         }
-        let before = std::mem::take(event.fields_mut());
+        let more = Vec::with_capacity(event.len() + 16);
+        let before = std::mem::replace(event.fields_mut(), more);
         for (name, value) in before {
             match &value {
                 Value::Raw(json) if self.is_wanted(&name, &value) => {
@@ -97,11 +97,22 @@ impl Flatten {
     }
 }
 
+/// Fields up to which comparing each name with each is quicker than sorting them.
+const FEW: usize = 32;
+
 /// Leaves the last of the fields of each name.
 fn last_of_each(event: &mut Event<'_>) {
-    let mut seen = BTreeSet::new();
-    let keep: Vec<bool> = event.fields().iter().rev().map(|(name, _)| seen.insert(Cow::clone(name))).collect();
-    let mut keep = keep.into_iter().rev();
+    let fields = event.fields();
+    let keep: Vec<bool> = if fields.len() <= FEW {
+        let is_last = |at: usize| fields[at + 1..].iter().all(|(name, _)| *name != fields[at].0);
+        (0..fields.len()).map(is_last).collect()
+    } else {
+        let mut seen = BTreeSet::new();
+        let mut keep: Vec<bool> = fields.iter().rev().map(|(name, _)| seen.insert(&**name)).collect();
+        keep.reverse();
+        keep
+    };
+    let mut keep = keep.into_iter();
     event.fields_mut().retain(|_| keep.next().unwrap_or(true));
 }
 
