@@ -151,9 +151,9 @@ impl<'a> Value<'a> {
         Self::Text(Cow::Borrowed(text))
     }
 
-    /// A number with the digits that it was written with, if JSON's grammar takes it as it stands; a sign of plus and leading zeros are not.
+    /// A number with the digits that it was written with, if JSON's readers take it as it stands; a sign of plus and leading zeros are not.
     pub fn number(text: &'a str) -> Option<Self> {
-        is_json_number(text).then_some(Self::Raw(text))
+        (is_json_number(text) && is_in_range(text)).then_some(Self::Raw(text))
     }
 
     /// A number where [`Value::number`] takes it, text otherwise.
@@ -252,6 +252,12 @@ pub fn is_json_number(text: &str) -> bool {
         }
     }
     bytes.is_empty()
+}
+
+/// Whether a number is one to readers that make a double of it: `1e999`, which is rather a hash than a number, would spoil its whole event.
+pub fn is_in_range(number: &str) -> bool {
+    let is_short = number.len() < 300 && number.bytes().all(|b| b | 0x20 != b'e');
+    is_short || number.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// An ordered list of top-level fields.
@@ -611,6 +617,10 @@ mod tests {
         for good in ["0", "-0", "12", "1.50", "1e9", "-1.5E-3", "123456789012345678901234567890"] {
             assert!(is_json_number(good) && serde_json::from_str::<serde_json::Number>(good).is_ok(), "{good}");
         }
+        let long = "9".repeat(400);
+        assert!(
+            ["1e999", "-1E400", long.as_str()].iter().all(|far| is_json_number(far) && Value::number(far).is_none())
+        );
         for bad in ["", "-", "+1", "01", "1.", ".5", "1e", "0x1", "1 ", "NaN", "1_000"] {
             assert!(!is_json_number(bad), "{bad}");
         }

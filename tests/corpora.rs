@@ -5,6 +5,8 @@
 mod redact;
 #[path = "corpora/text.rs"]
 mod text;
+#[path = "corpora/web.rs"]
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -100,7 +100,7 @@ impl Kind {
 
 /// An address and its port, in two fields; an address alone leaves the port out.
 fn push_address<'a>([ip, port]: [&'static str; 2], text: &'a str, event: &mut Event<'a>) {
-    let parts = text.rsplit_once(':').and_then(|(address, number)| Some((address, Value::number(number)?)));
+    let parts = text.rsplit_once(':').and_then(|(address, number)| Some((address, cursor::digits(number)?)));
     if let Some((address, number)) = parts {
         event.push(ip, Value::text(address));
         return event.push(port, number);

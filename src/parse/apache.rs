@@ -55,7 +55,7 @@ fn push_client<'a>(head: &'a str, event: &mut Event<'a>) -> Option<()> {
 
 /// A name, and `port` if it is `name:port`.
 fn push_place<'a>(field: &'static str, place: &'a str, event: &mut Event<'a>) {
-    match place.rsplit_once(':').and_then(|(name, port)| Some((name, Value::number(port)?))) {
+    match place.rsplit_once(':').and_then(|(name, port)| Some((name, cursor::digits(port)?))) {
         Some((name, port)) => {
             event.push(field, cursor::text(name));
             event.push("port", port);

@@ -93,9 +93,19 @@ pub(super) fn text(text: &str) -> Value<'_> {
     if text == "-" { Value::NULL } else { Value::text(text) }
 }
 
-/// A number with the digits it was written with, null for the `-` that stands for nothing, and anything else as text.
+/// A number with the digits it was written with, null for the `-` that stands for nothing, and anything else as text, exponents too: nothing
+/// that counts writes them, but hashes look as if they had them.
 pub(super) fn number(text: &str) -> Value<'_> {
-    if text == "-" { Value::NULL } else { Value::number_or_text(text) }
+    match text {
+        "-" => Value::NULL,
+        _ if text.bytes().any(|b| b | 0x20 == b'e') => Value::text(text),
+        _ => Value::number_or_text(text),
+    }
+}
+
+/// A number of digits alone, as ports and processes have.
+pub(super) fn digits(text: &str) -> Option<Value<'_>> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| Value::number(text)).flatten()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Haproxy {
         let client = cursor.word();
         let (ip, port) = client.rsplit_once(':').ok_or("no address and port of a client to begin with")?;
         event.push("client_ip", Value::text(ip));
-        event.push("client_port", Value::number(port).ok_or("no port after the client's address")?);
+        event.push("client_port", cursor::digits(port).ok_or("no port after the client's address")?);
         let date =
             cursor.eat("[").then(|| cursor.until(b']')).flatten().ok_or("no date in brackets after the client")?;
         event.push(Self::TIME, Value::text(date));
@@ -70,7 +70,7 @@ fn push_header<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) {
     }) else {
         return;
     };
-    let Some(number) = Value::number(pid).filter(|_| !head.contains('[')) else { return };
+    let Some(number) = cursor::digits(pid).filter(|_| !head.contains('[')) else { return };
     let (before, process) = head.rsplit_once(' ').map_or(("", head), |(before, process)| (before, process));
     if let Some((time, server)) = before.rsplit_once(' ') {
         event.push("syslog_timestamp", Value::text(time));

@@ -172,13 +172,14 @@ impl ErrorLog {
 
 /// The message, and what is said of the request after it.
 fn push_message<'a>(text: &'a str, event: &mut Event<'a>) {
-    let (message, mut labels) = find_labels(text);
+    let (message, mut rest) = find_labels(text);
     push_limit(message, event);
-    while let Some((label, value)) = next_label(&mut labels) {
+    let mut labels = &LABELS[..];
+    while let Some((label, value)) = next_label(&mut rest, &mut labels) {
         event.push(label, value);
     }
-    if !labels.is_empty() {
-        event.push("rest", Value::text(labels.trim_start_matches(", ")));
+    if !rest.is_empty() {
+        event.push("rest", Value::text(rest.trim_start_matches(", ")));
     }
 }
 
@@ -193,11 +194,13 @@ fn find_labels(text: &str) -> (&str, &str) {
     at.and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
 }
 
-/// The next `, label: value` of those that are known, and steps over it.
-fn next_label<'a>(labels: &mut &'a str) -> Option<(&'static str, Value<'a>)> {
-    let rest = labels.strip_prefix(", ")?;
-    let (name, rest) = LABELS.iter().find_map(|name| Some((*name, rest.strip_prefix(name)?.strip_prefix(": ")?)))?;
-    let ends_here = |text: &str| text.is_empty() || LABELS.iter().any(|name| starts_label(text, name));
+/// The next `, label: value` of those that can come, and steps over it and over the labels up to it: each is there once, in its order.
+fn next_label<'a>(text: &mut &'a str, labels: &mut &[&'static str]) -> Option<(&'static str, Value<'a>)> {
+    let rest = text.strip_prefix(", ")?;
+    let after_name = |name: &str| rest.strip_prefix(name)?.strip_prefix(": ");
+    let (at, rest) = labels.iter().enumerate().find_map(|(at, name)| Some((at, after_name(name)?)))?;
+    let (name, later) = (labels[at], labels.get(at + 1..).unwrap_or_default());
+    let ends_here = |text: &str| text.is_empty() || later.iter().any(|name| starts_label(text, name));
     let (value, after) = match rest.strip_prefix('"') {
         // A request can have quotes of its own.
         Some(inner) => memchr::memchr_iter(b'"', inner.as_bytes())
@@ -209,7 +212,7 @@ fn next_label<'a>(labels: &mut &'a str) -> Option<(&'static str, Value<'a>)> {
             .find(|(_, after)| ends_here(after))
             .unwrap_or((rest, "")),
     };
-    *labels = after;
+    (*text, *labels) = (after, later);
     Some((name, Value::text(value)))
 }
 
@@ -325,6 +328,11 @@ mod tests {
         assert_eq!((&got["server"], &got["referrer"]), (&json!(""), &json!("")));
         let got = error("2021/06/17 19:25:59 [notice] 133309#133309: signal process started").unwrap();
         assert_eq!((&got["message"], got.get("client")), (&json!("signal process started"), None));
+        let got = error(
+            "2021/06/03 09:30:50 [error] 1#1: x, client: 1, server: 2021/06/03 [error] x, client: 2, host: \"h\"",
+        )
+        .unwrap();
+        assert_eq!((&got["server"], &got["host"]), (&json!("2021/06/03 [error] x, client: 2"), &json!("h")));
         assert_eq!(error("nginx: [emerg] no \"events\" section").unwrap()["level"], "emerg");
     }
 

@@ -26,9 +26,9 @@ const TEXT: Group = &[
     ("BASE10NUM", r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"),
     ("NUMBER", "%{BASE10NUM}"),
     ("BASE16NUM", "[+-]?(?:0x)?[0-9A-Fa-f]+"),
-    ("BASE16FLOAT", r"[+-]?(?:0x)?(?:[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]*)?|\.[0-9A-Fa-f]+)\b"),
-    ("POSINT", r"\b[1-9][0-9]*\b"),
-    ("NONNEGINT", r"\b[0-9]+\b"),
+    ("BASE16FLOAT", r"[+-]?(?:0x)?(?:[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]*)?|\.[0-9A-Fa-f]+)(?-u:\b)"),
+    ("POSINT", r"(?-u:\b)[1-9][0-9]*(?-u:\b)"),
+    ("NONNEGINT", r"(?-u:\b)[0-9]+(?-u:\b)"),
     ("WORD", r"\b\w+\b"),
     ("NOTSPACE", r"\S+"),
     ("SPACE", r"\s*"),
@@ -60,9 +60,9 @@ const NET: Group = &[
         "(?:(?:%{_HEX4}:){7}%{_HEX4}|(?:%{_HEX4}:){6}%{IPV4}|(?:%{_HEX4}(?::%{_HEX4}){0,6})?::(?:(?:%{_HEX4}:){0,5}%{IPV4}|%{_HEX4}(?::%{_HEX4}){0,6})?)\
          (?:%[0-9A-Za-z._-]+)?",
     ),
-    ("IPV4", r"\b%{_OCTET}(?:\.%{_OCTET}){3}\b"),
+    ("IPV4", r"(?-u:\b)%{_OCTET}(?:\.%{_OCTET}){3}(?-u:\b)"),
     ("IP", "%{IPV6}|%{IPV4}"),
-    ("HOSTNAME", r"\b[0-9A-Za-z][0-9A-Za-z-]{0,62}(?:\.[0-9A-Za-z][0-9A-Za-z-]{0,62})*(?:\.|\b)"),
+    ("HOSTNAME", r"(?-u:\b)[0-9A-Za-z][0-9A-Za-z-]*(?:\.[0-9A-Za-z][0-9A-Za-z-]*)*(?:\.|(?-u:\b))"),
     ("IPORHOST", "%{IP}|%{HOSTNAME}"),
     ("HOSTPORT", "%{IPORHOST}:%{POSINT}"),
     ("EMAILLOCALPART", r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]{1,64}(?:\.[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]{1,62}){0,63}"),
@@ -88,7 +88,7 @@ const PATHS: Group = &[
 const TIMES: Group = &[
     (
         "MONTH",
-        r"\b(?:[Jj]an(?:uary|uar)?|[Ff]eb(?:ruary|ruar)?|[Mm](?:a|ä)?r(?:ch|z)?|[Aa]pr(?:il)?|[Mm]a(?:y|i)?|[Jj]un(?:e|i)?|[Jj]ul(?:y|i)?|[Aa]ug(?:ust)?|[Ss]ep(?:tember)?|[Oo](?:c|k)?t(?:ober)?|[Nn]ov(?:ember)?|[Dd]e(?:c|z)(?:ember)?)\b",
+        r"(?-u:\b)(?:[Jj]an(?:uary|uar)?|[Ff]eb(?:ruary|ruar)?|[Mm](?:a|ä)?r(?:ch|z)?|[Aa]pr(?:il)?|[Mm]a(?:y|i)?|[Jj]un(?:e|i)?|[Jj]ul(?:y|i)?|[Aa]ug(?:ust)?|[Ss]ep(?:tember)?|[Oo](?:c|k)?t(?:ober)?|[Nn]ov(?:ember)?|[Dd]e(?:c|z)(?:ember)?)(?-u:\b)",
     ),
     ("MONTHNUM", "0?[1-9]|1[0-2]"),
     ("MONTHNUM2", "0[1-9]|1[0-2]"),
@@ -154,10 +154,12 @@ const SYSLOG: Group = &[
 
 /// The web server of Apache.
 const HTTPD: Group = &[
-    ("HTTPDUSER", "%{EMAILADDRESS}|%{USER}"),
+    // Without the lengths that addresses may have, which would make it a hundred times as large.
+    ("HTTPDUSER", r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~.-]+@%{HOSTNAME}|%{USER}"),
+    ("_METHOD", "[0-9A-Za-z_]+"),
     (
         "HTTPD_COMMONLOG",
-        r#"%{IPORHOST:clientip} %{HTTPDUSER:ident} %{HTTPDUSER:auth} \[%{HTTPDATE:timestamp}\] "(?:%{WORD:verb} %{NOTSPACE:request}(?: HTTP/%{NUMBER:httpversion})?|%{DATA:rawrequest})" (?:-|%{NUMBER:response}) (?:-|%{NUMBER:bytes})"#,
+        r#"%{IPORHOST:clientip} %{HTTPDUSER:ident} %{HTTPDUSER:auth} \[%{HTTPDATE:timestamp}\] "(?:%{_METHOD:verb} %{NOTSPACE:request}(?: HTTP/%{NUMBER:httpversion})?|%{DATA:rawrequest})" (?:-|%{NUMBER:response}) (?:-|%{NUMBER:bytes})"#,
     ),
     ("HTTPD_COMBINEDLOG", "%{HTTPD_COMMONLOG} %{QS:referrer} %{QS:agent}"),
     ("COMMONAPACHELOG", "%{HTTPD_COMMONLOG}"),
