@@ -551,6 +551,8 @@ pub struct AdminConfig {
     pub listen: Option<SocketAddr>,
     /// The age of the oldest unsent event above which `/readyz` says no.
     pub ready_max_age: Duration,
+    /// How long a stage may have work and not move before `/livez` says no; none is for ever.
+    pub watchdog: Option<Duration>,
 }
 
 impl AdminConfig {

@@ -50,6 +50,7 @@ impl Display for Effective<'_> {
             None => writeln!(f, "  listen: {}", text(ADMIN_OFF))?,
         }
         writeln!(f, "  ready_max_age: {}", Time(config.admin.ready_max_age))?;
+        writeln!(f, "  watchdog: {}", Time(config.admin.watchdog.unwrap_or_default()))?;
         writeln!(f, "spool:")?;
         writeln!(f, "  max_bytes: {}", Size(config.spool.max_bytes))?;
         writeln!(f, "  segment_bytes: {}", Size(config.spool.segment_bytes))?;

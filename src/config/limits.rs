@@ -106,6 +106,10 @@ pub(super) const REQUEST_TIMEOUT: Range<Time> = Range { min: millis(100), defaul
 /// The age of the oldest unsent event at which readiness ends; several throttled seconds are normal operation.
 pub(super) const READY_MAX_AGE: Range<Time> = Range { min: secs(1), default: secs(60), max: secs(24 * 3600) };
 
+/// How long a stage that has work may stand still. The default is far beyond what a disk or a scan of many files takes, and restarts a container
+/// within two minutes. Zero is for ever.
+pub(super) const WATCHDOG: Range<Time> = Range { min: secs(0), default: secs(60), max: secs(24 * 3600) };
+
 /// From the signal to the exit. The default leaves five of the 30 seconds that Kubernetes and ECS grant before they kill.
 pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(25), max: secs(3600) };
 

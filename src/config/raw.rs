@@ -497,6 +497,10 @@ pub(super) struct RawAdmin {
         "default" = limits::READY_MAX_AGE.default.to_string(), "x-allowed" = limits::READY_MAX_AGE.allowed()
     ))]
     pub(super) ready_max_age: Option<Amount>,
+    /// How long a stage of the line that has work may stand still before `/livez` says no and names it; `0s` is for ever. Waiting for Kinesis or for
+    /// memory is no standstill. A time.
+    #[schemars(extend("default" = limits::WATCHDOG.default.to_string(), "x-allowed" = limits::WATCHDOG.allowed()))]
+    pub(super) watchdog: Option<Amount>,
 }
 
 /// What is remembered of files.

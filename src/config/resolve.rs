@@ -512,6 +512,8 @@ impl Resolver<'_> {
         AdminConfig {
             listen: self.listen(raw.listen.as_deref().unwrap_or(limits::ADMIN_LISTEN)),
             ready_max_age: self.amount("admin.ready_max_age", raw.ready_max_age, &limits::READY_MAX_AGE).0,
+            watchdog: Some(self.amount("admin.watchdog", raw.watchdog, &limits::WATCHDOG).0)
+                .filter(|limit| !limit.is_zero()),
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
 use crate::budget::Permit;
 use crate::clock;
 use crate::event::{Batch, SourceId};
+use crate::heartbeat::Doing;
 use crate::kinesis::Spare;
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::record::batch_memory;
@@ -250,6 +251,7 @@ impl Reader {
     fn read_some(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
         let mut quantum = QUANTUM_BYTES;
         while quantum > 0 && self.has_share(id) {
+            self.beat(Doing::Reads);
             let permit = match self.room(ch) {
                 Ok(permit) => permit,
                 Err(wait) => return Some(wait),
