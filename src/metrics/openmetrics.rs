@@ -161,6 +161,7 @@ impl fmt::Display for Number {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and short fractions, which are exact")]
 mod tests {
     use std::collections::BTreeSet;
 
