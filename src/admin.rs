@@ -1,28 +1,35 @@
-//! The admin server: metrics, health, status. It shows what others keep, and changes nothing.
+//! The admin server: metrics, health, status, and the page for people. It shows what others keep, and changes nothing.
+
+pub mod history;
+pub mod judgement;
+mod page;
+pub mod shown;
+mod view;
+pub mod words;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use crate::budget::Budget;
-use crate::config::Config;
-use crate::kinesis::{Blocked, Status, Statuses, oldest_unsent};
-use crate::metrics::{self, Metrics};
+use crate::log::recent::Problems;
+use crate::metrics::{self, openmetrics};
+use history::INTERVAL;
+pub use view::View;
 
 /// Connections at once: a few scrapers and probes. The next ones wait in the backlog.
 const MAX_CONNECTIONS: usize = 32;
@@ -32,6 +39,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
 /// What a request head may take.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The policy of everything but the page, none of which is a document.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+/// What there is.
+const PATHS: &str = "/ /metrics /livez /readyz /startupz /status";
 /// A pause after an accept that failed, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,81 +59,7 @@ pub struct Error {
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
-}
-
-/// What it shows.
-#[derive(Debug)]
-pub struct View {
-    metrics: Arc<Metrics>,
-    budget: Arc<Budget>,
-    status: watch::Receiver<Statuses>,
-    stream: String,
-    ready_max_age: Duration,
-    started: Instant,
-}
-
-impl View {
-    /// The view of an agent that starts now.
-    pub fn new(config: &Config, metrics: Arc<Metrics>, budget: Arc<Budget>, status: watch::Receiver<Statuses>) -> Self {
-        let (stream, ready_max_age) = (config.kinesis.stream.clone(), config.admin.ready_max_age);
-        Self { metrics, budget, status, stream, ready_max_age, started: Instant::now() }
-    }
-
-    fn metrics(&self) -> Vec<u8> {
-        let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.metrics.buffer_bytes.set(int(self.budget.used()));
-        self.metrics.buffer_capacity_bytes.set(int(self.budget.limit()));
-        self.metrics.render()
-    }
-
-    /// Why the agent is not ready, if it is not.
-    fn not_ready(&self) -> Option<String> {
-        let statuses = self.status.borrow();
-        for (stream, status) in &*statuses {
-            if let Some(blocked) = &status.blocked {
-                return Some(format!("stream {stream} is blocked: {}: {}", blocked.code, blocked.way_out));
-            }
-        }
-        let age = oldest_unsent(&statuses)?.elapsed();
-        (age > self.ready_max_age).then(|| {
-            format!(
-                "the oldest unsent event is {} s old, over admin.ready_max_age of {} s",
-                age.as_secs(),
-                self.ready_max_age.as_secs()
-            )
-        })
-    }
-
-    fn status(&self) -> serde_json::Value {
-        let statuses = self.status.borrow().clone();
-        let streams: serde_json::Map<_, _> =
-            statuses.iter().map(|(name, status)| (name.to_string(), stream(status))).collect();
-        let m = &self.metrics;
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": self.started.elapsed().as_secs(),
-            "ready": self.not_ready().is_none(),
-            "stream": self.stream,
-            "blocked": statuses.values().find_map(|status| status.blocked.as_ref()).map(blocked),
-            "oldest_unsent_seconds": age(oldest_unsent(&statuses)),
-            "requests_in_flight": statuses.values().map(|status| status.requests_in_flight).sum::<usize>(),
-            "streams": streams,
-            "buffer": {"bytes": self.budget.used(), "capacity_bytes": self.budget.limit()},
-            "ledger": {
-                "events": Metrics::total(&m.events),
-                "delivered": Metrics::total(&m.user_records),
-                "dropped": Metrics::total(&m.dropped_events),
-                "in_flight": m.in_flight_events.get(),
-            },
-            "kinesis": {
-                "records": Metrics::total(&m.records),
-                "bytes": Metrics::total(&m.bytes),
-                "payload_units": Metrics::total(&m.payload_units),
-                "requests": Metrics::total(&m.requests),
-                "throttled_records": Metrics::total(&m.throttled_records),
-            },
-        })
-    }
+    problems: Problems,
 }
 
 impl Admin {
@@ -131,8 +68,14 @@ impl Admin {
         let failed = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        tracing::info!(%address, "the admin server listens: /metrics /livez /readyz /status");
-        Ok(Self { listener, address })
+        tracing::info!(%address, "the admin server listens: {PATHS}");
+        Ok(Self { listener, address, problems: Problems::default() })
+    }
+
+    /// The same with what the log warns of on its page.
+    #[must_use]
+    pub fn with_problems(self, problems: Problems) -> Self {
+        Self { problems, ..self }
     }
 
     /// Where it listens.
@@ -142,7 +85,11 @@ impl Admin {
 
     /// Serves until it is dropped.
     pub async fn serve(self, view: View) {
+        let view = view.with_problems(self.problems);
         let mut connections = FuturesUnordered::new();
+        let mut beats = interval(view.beat_interval);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sample_due = Instant::now();
         loop {
             tokio::select! {
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
@@ -153,6 +100,15 @@ impl Admin {
                     }
                 },
                 Some(_) = connections.next() => {}
+                _ = beats.tick() => {
+                    view.beat();
+                    let now = Instant::now();
+                    if sample_due <= now {
+                        // From when it was due, so that samples keep their distance however late one is.
+                        sample_due = if now < sample_due + INTERVAL { sample_due } else { now } + INTERVAL;
+                        view.sample();
+                    }
+                }
             }
         }
     }
@@ -168,52 +124,77 @@ async fn connection(socket: TcpStream, view: &View) {
 
 fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return refused;
+        let refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        return with(refused, ALLOW, "GET, HEAD");
     }
     match request.uri().path() {
-        "/metrics" => reply(StatusCode::OK, metrics::CONTENT_TYPE, view.metrics()),
-        "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => match view.not_ready() {
-            None => text(StatusCode::OK, "ok\n"),
-            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
-        },
-        "/status" => reply(StatusCode::OK, "application/json", format!("{:#}\n", view.status()).into_bytes()),
-        "/" => text(StatusCode::OK, "kinetail: /metrics /livez /readyz /status\n"),
-        _ => text(StatusCode::NOT_FOUND, "there is /metrics /livez /readyz /status\n"),
+        "/" => with(
+            reply(
+                StatusCode::OK,
+                "text/html; charset=utf-8",
+                view.show(|shown, history| page::render(&shown, history)),
+            ),
+            CONTENT_SECURITY_POLICY,
+            &page::POLICY,
+        ),
+        "/metrics" => scrape(request, view),
+        "/livez" => health(view.not_live()),
+        "/readyz" => health(view.not_ready()),
+        "/startupz" => health(view.not_started().map(str::to_owned)),
+        "/status" => {
+            let with_history =
+                request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "history"));
+            reply(StatusCode::OK, "application/json", view.status(with_history))
+        }
+        _ => text(StatusCode::NOT_FOUND, &format!("there is {PATHS}\n")),
     }
 }
 
-fn stream(status: &Status) -> serde_json::Value {
-    json!({
-        "blocked": status.blocked.as_ref().map(blocked),
-        "oldest_unsent_seconds": age(status.oldest_unsent),
-        "requests_in_flight": status.requests_in_flight,
-        "hot_keys": status.hot_keys.iter().map(|hot| json!({
-            "partition_key": hot.key,
-            "bytes_per_second": hot.bytes_per_second.round(),
-            "share_of_stream": hot.share,
-        })).collect::<Vec<_>>(),
-    })
+/// The metrics, in the format that is asked for.
+fn scrape(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = accept.collect::<Vec<_>>().join(",");
+    let gathered = view.gather();
+    let answer = if openmetrics::is_accepted(&accept) {
+        reply(StatusCode::OK, openmetrics::CONTENT_TYPE, view.metrics.openmetrics(&gathered))
+    } else {
+        reply(StatusCode::OK, metrics::CONTENT_TYPE, view.metrics.text(&gathered))
+    };
+    with(answer, VARY, "Accept")
 }
 
-fn blocked(blocked: &Blocked) -> serde_json::Value {
-    let since = blocked.since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    json!({"code": blocked.code, "way_out": blocked.way_out, "since_unix": since})
-}
-
-fn age(since: Option<Instant>) -> f64 {
-    since.map_or(0.0, |at| at.elapsed().as_secs_f64())
+/// Yes, or no and why.
+fn health(trouble: Option<String>) -> Response<Full<Bytes>> {
+    match trouble {
+        None => text(StatusCode::OK, "ok\n"),
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n")),
+    }
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     reply(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
 }
 
+/// An answer that nobody keeps, guesses about or puts into a frame: it is true for a moment, and holds what others wrote.
 fn reply(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    let headers = [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, NOTHING),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: &str) -> Response<Full<Bytes>> {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
     response
 }

@@ -20,16 +20,19 @@ use crate::deadletter::DeadLetters;
 use crate::deliver::{self, Delivery};
 use crate::enrich::places::{self, Places};
 use crate::firelens;
+use crate::heartbeat::{Beats, Doing};
 use crate::kinesis::aggregate::Packing;
 use crate::kinesis::client::{self, Aws};
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::kinesis::{SenderConfig, Statuses};
+use crate::log::recent::Problems;
 use crate::metrics::Metrics;
 use crate::route::{Router, Rules, Streams};
 use crate::source::feeders::{self, Feeders};
 use crate::source::file::Group;
 use crate::source::file::reader::{self, Reader};
 use crate::spool::{self, Feed, Keeping, Spool};
+use crate::watchdog::{Stalled, Watchdog, Watching};
 
 /// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
 const BATCH_QUEUE: usize = 4;
@@ -132,6 +135,12 @@ impl Agent {
         Ok(Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens })
     }
 
+    /// The same with what the log warns of on its status page.
+    #[must_use]
+    pub fn with_problems(self, problems: Problems) -> Self {
+        Self { admin: self.admin.map(|admin| admin.with_problems(problems)), ..self }
+    }
+
     /// The same with events of its sources as `FireLens` says.
     #[must_use]
     pub fn with_firelens(self, dispatch: Option<firelens::Dispatch>) -> Self {
@@ -167,13 +176,11 @@ impl Agent {
 
         let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
         let feeders = Feeders::start(&config.sources, firelens.as_ref(), feed, &metrics).await?;
+        let (watching, stalled) = watch_stages(&config, &metrics, &spools, admin.is_some(), status_rx.clone())?;
         let (drops_tx, drops) = mpsc::channel(1);
         let (released, released_rx) = watch::channel(());
-        let keeping: Vec<_> = spools
-            .into_iter()
-            .map(|spool| spool.spawn(released_rx.clone(), drops_tx.clone()))
-            .collect::<Result<_, _>>()
-            .map_err(Error::Thread)?;
+        let spawn = |spool: Spool| spool.spawn(released_rx.clone(), drops_tx.clone()).map_err(Error::Thread);
+        let keeping = spools.into_iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
         drop((released_rx, drops_tx));
 
         let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
@@ -199,7 +206,7 @@ impl Agent {
             metrics: Arc::clone(&metrics),
         };
         let channels = deliver::Channels { batches, settled, spare, status, record_limit: limit_tx };
-        let view = View::new(&config, Arc::clone(&metrics), budget, status_rx);
+        let view = View::new(&config, host_name(), Arc::clone(&metrics), budget, (status_rx, stalled));
         let drained = {
             let stopping = stop_tx.clone();
             let sending = delivery.run(channels);
@@ -211,6 +218,7 @@ impl Agent {
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
             }
         };
+        drop(watching);
         // The sender is gone, and with it the channel that the reader waits for.
         let stopped = *stop_tx.borrow();
         if timeout(CLOSING_TIME, closed).await.is_err() {
@@ -223,6 +231,24 @@ impl Agent {
         }
         Ok(summary(&metrics, drained))
     }
+}
+
+/// Starts the thread that looks whether every stage moves, unless that is switched off.
+fn watch_stages(
+    config: &Config,
+    metrics: &Metrics,
+    spools: &[Spool],
+    has_admin: bool,
+    statuses: watch::Receiver<Statuses>,
+) -> Result<(Option<Watching>, watch::Receiver<Vec<Stalled>>), Error> {
+    let Some(limit) = config.admin.watchdog else { return Ok((None, watch::channel(Vec::new()).1)) };
+    let Beats { reader, sender, checkpoint, admin, .. } = &metrics.beats;
+    let stages = [("reader", reader), ("sender", sender), ("checkpoint", checkpoint)];
+    let stages = stages.into_iter().chain(has_admin.then_some(("admin", admin)));
+    let stages = stages.map(|(name, beat)| (name.to_owned(), Arc::clone(beat)));
+    let dog = Watchdog::new(stages.chain(spools.iter().map(Spool::beat)), limit);
+    let (watching, stalled) = dog.spawn(statuses, metrics.stalled.clone()).map_err(Error::Thread)?;
+    Ok((Some(watching), stalled))
 }
 
 fn summary(metrics: &Metrics, drained: bool) -> Summary {
@@ -345,7 +371,9 @@ fn spawn_writer(
     let (done, closed) = oneshot::channel();
     let write = move || {
         let mut failing_since: Option<Instant> = None;
+        let beat = |doing| metrics.beats.checkpoint.at(doing);
         while let Some(entries) = checkpoints.blocking_recv() {
+            beat(Doing::Stores);
             match state.store(entries) {
                 Ok(()) => {
                     if failing_since.take().is_some() {
@@ -360,6 +388,7 @@ fn spawn_writer(
                     tracing::error!(%error, state_dir = %state.path().display(), "the checkpoint cannot be written; delivery goes on, and a restart sends again what was delivered since the last one: make state_dir writable and give it space");
                 }
             }
+            beat(Doing::Nothing);
         }
         // Nobody waits any more when the time for closing is over.
         done.send(()).ok();

@@ -21,7 +21,8 @@ const FILE_NAME: &str = "checkpoint.json";
 const TMP_NAME: &str = "checkpoint.json.tmp";
 const CORRUPT_NAME: &str = "checkpoint.json.corrupt";
 const JOURNAL_NAME: &str = "offsets.journal";
-const LOCK_NAME: &str = "kinetail.lock";
+/// What an agent holds a lock on for as long as it runs.
+pub const LOCK_NAME: &str = "kinetail.lock";
 /// Far more than a hundred thousand files take.
 const MAX_BYTES: u64 = 256 << 20;
 

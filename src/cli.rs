@@ -12,15 +12,22 @@
 //! configuration is not here.
 
 mod check;
+mod consume;
 mod demo;
+mod doctor;
 pub mod drop_in;
 mod exec;
+mod healthcheck;
 mod inject;
+mod install;
 mod local;
 mod parse;
+mod plan;
 mod replay;
 mod run;
 mod schema;
+mod test;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -57,8 +64,22 @@ enum Command {
     Check(SettingFlags),
     /// Show what the agent would make of lines; nothing is sent, and nothing is kept
     Parse(parse::ParseArgs),
+    /// Run lines through a source's settings, and compare the events with those that files expect
+    Test(test::TestArgs),
     /// Send the dead letters of the state directory again; with --stream, all of them to that stream
     Replay(replay::ReplayArgs),
+    /// Say what a stream for these logs needs and costs, from a sample of them
+    Plan(plan::PlanArgs),
+    /// Try everything that has to be right before the agent runs, and say what is wrong with its fix
+    Doctor(doctor::DoctorArgs),
+    /// Print the events of a stream as lines of JSON: all shards, through splits and merges
+    Consume(consume::ConsumeArgs),
+    /// Prove from the events' ids that a stream has all that was sent, or say what is missing
+    Verify(verify::VerifyArgs),
+    /// Ask the agent beside this whether all is well; the exit code says it
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Copy this program to a file or a directory, for init containers
+    Install(install::InstallArgs),
     /// Print the JSON Schema of the configuration file
     Schema,
     /// Give pods the sidecars that their annotations ask for: a mutating admission webhook of Kubernetes
@@ -90,7 +111,7 @@ pub struct SettingFlags {
     /// The stream's region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// How a line becomes an event: raw, json
+    /// How a line becomes an event: a parser's name such as raw, json, nginx, or several separated by commas
     #[arg(long, value_name = "PARSER")]
     parse: Option<String>,
     /// What a Kinesis record holds: kpl, lines, single
@@ -147,7 +168,14 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Exec(args) => exec::exec(args, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
+        Command::Test(args) => test::test(args),
         Command::Replay(args) => replay::replay(args, environment),
+        Command::Plan(args) => plan::plan(args, environment),
+        Command::Doctor(args) => doctor::doctor(args, environment),
+        Command::Consume(args) => consume::consume(args, environment),
+        Command::Verify(args) => verify::verify(args, environment),
+        Command::Healthcheck(args) => healthcheck::healthcheck(args, environment),
+        Command::Install(args) => install::install(args),
         Command::Schema => schema::schema(),
         Command::Inject(args) => inject::inject(args),
         Command::Demo(args) => demo::show(args, &environment),

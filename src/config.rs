@@ -9,10 +9,13 @@ mod layers;
 mod limits;
 mod mask;
 mod multiline;
+mod parse;
 mod problem;
 mod raw;
 mod resolve;
 mod schema;
+mod shape;
+mod transforms;
 mod tree;
 mod walk;
 mod yaml;
@@ -26,7 +29,9 @@ use std::time::Duration;
 
 pub use crate::encoding::Encoding;
 pub use crate::multiline::trace::Preset;
+pub use crate::parse::Parser;
 pub use crate::route::{StreamRule, Template};
+pub use crate::shape::Shape;
 pub use effective::Effective;
 pub(crate) use effective::text as yaml_text;
 pub use layers::{Base, BaseSource, CONFIG_VARIABLE, Document, Layers, VARIABLE_PREFIX};
@@ -35,6 +40,18 @@ pub(crate) use problem::did_you_mean;
 pub use problem::{Place, Problem, Problems};
 pub use schema::{Setting, schema, settings};
 pub use yaml::value;
+
+/// A YAML document by the rules of the configuration (no anchors, no doubled keys), as plain values.
+pub fn plain_yaml(document: &Document) -> Result<serde_json::Value, Problems> {
+    let mut problems = Vec::new();
+    let root = yaml::parse(document, &mut problems);
+    // Against a schema that takes anything, so that only doubled keys are left to be found.
+    let walked = root.map(|root| walk::walk(&serde_json::Value::Bool(true), &[], &root, &mut problems));
+    match walked {
+        Some(walked) if problems.is_empty() => Ok(walked.value),
+        _ => Err(Problems::new(problems)),
+    }
+}
 
 /// Everything that `kinetail run` needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +174,9 @@ pub struct SourceConfig {
     /// How the files' text is encoded.
     pub encoding: Encoding,
     /// How a line becomes an event.
-    pub parse: Parse,
+    pub parse: Parser,
+    /// What is done to the event.
+    pub shape: Shape,
     /// What happens to a line that the parser refuses.
     pub on_parse_error: OnParseError,
     /// What is added to each event.
@@ -351,16 +370,6 @@ pub enum Until {
     EndBefore,
 }
 
-/// How a line becomes an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Parse {
-    /// The line's bytes are the event.
-    Raw,
-    /// The line is a JSON object.
-    Json,
-}
-
 /// What happens to a line that the parser refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -385,6 +394,8 @@ pub struct AddFields {
     pub path: bool,
     /// `offset`: the byte in the file at which the line starts.
     pub offset: bool,
+    /// `_id`: what names the event, by its file and its bytes there.
+    pub id: bool,
     /// `stream`: the container's stream, unless the event has such a field.
     pub stream: bool,
     /// `time`: when the runtime got the line, unless the event has such a field.
@@ -494,6 +505,14 @@ pub enum Compression {
     Zstd,
 }
 
+impl KinesisConfig {
+    /// Where the stream is, for those who only read it: nothing has to be set, not even the stream. What is wrong anywhere is reported all the
+    /// same.
+    pub fn load(sources: &Layers) -> Result<Self, Problems> {
+        Config::checked(sources, Demand::Partial).map(|config| config.kinesis)
+    }
+}
+
 /// A role that is assumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssumeRole {
@@ -532,6 +551,15 @@ pub struct AdminConfig {
     pub listen: Option<SocketAddr>,
     /// The age of the oldest unsent event above which `/readyz` says no.
     pub ready_max_age: Duration,
+    /// How long a stage may have work and not move before `/livez` says no; none is for ever.
+    pub watchdog: Option<Duration>,
+}
+
+impl AdminConfig {
+    /// Where it listens, for those who ask it: nothing else has to be set. What is wrong anywhere is reported all the same.
+    pub fn load(sources: &Layers) -> Result<Self, Problems> {
+        Config::checked(sources, Demand::Partial).map(|config| config.admin)
+    }
 }
 
 /// How a stop is carried out.

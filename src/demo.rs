@@ -155,7 +155,7 @@ pub async fn demo(options: Options, halt: &watch::Sender<bool>) -> Result<Report
     let scratch = Scratch::create(&parent).map_err(|source| Error::Scratch { path: parent, source })?;
     let stand_in = StandIn::start(NAME, SHARDS).await?;
     let config = config(scratch.path(), stand_in.endpoint(), job.bytes(), flags)?;
-    let (parse, partition_key) = (config.sources[0].parse, config.kinesis.partition_key.clone());
+    let (parse, partition_key) = (config.sources[0].parse.clone(), config.kinesis.partition_key.clone());
     let aws = Aws::with_credentials(&config.kinesis, Credentials::new(KEY, KEY, None, None, NAME))?;
 
     let (tell, inbox) = mpsc::channel(MESSAGE_QUEUE);

@@ -83,7 +83,7 @@ pub struct Batch {
     /// The name of the configured source that the file belongs to.
     pub source_name: Arc<str>,
     /// The name of the parser, as the label says it.
-    pub parser: &'static str,
+    pub parser: Arc<str>,
     /// The ordering lane of the file.
     pub lane: LaneId,
     /// The partition key of the lane.
@@ -151,14 +151,25 @@ impl<'a> Value<'a> {
         Self::Text(Cow::Borrowed(text))
     }
 
-    /// A number with the digits that it was written with, if JSON's grammar takes it as it stands; a sign of plus and leading zeros are not.
+    /// A number with the digits that it was written with, if JSON's readers take it as it stands; a sign of plus and leading zeros are not.
     pub fn number(text: &'a str) -> Option<Self> {
-        is_json_number(text).then_some(Self::Raw(text))
+        (is_json_number(text) && is_in_range(text)).then_some(Self::Raw(text))
     }
 
     /// A number where [`Value::number`] takes it, text otherwise.
     pub fn number_or_text(text: &'a str) -> Self {
         Self::number(text).unwrap_or(Self::text(text))
+    }
+
+    /// The value with what it borrowed copied.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Raw(json) => Value::Json(json.to_owned()),
+            Self::Json(json) => Value::Json(json),
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Number(n) => Value::Number(n),
+            Self::Bool(b) => Value::Bool(b),
+        }
     }
 
     /// What the value says: text without its quotes and escapes, anything else as its JSON.
@@ -243,6 +254,12 @@ pub fn is_json_number(text: &str) -> bool {
     bytes.is_empty()
 }
 
+/// Whether a number is one to readers that make a double of it: `1e999`, which is rather a hash than a number, would spoil its whole event.
+pub fn is_in_range(number: &str) -> bool {
+    let is_short = number.len() < 300 && number.bytes().all(|b| b | 0x20 != b'e');
+    is_short || number.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
 /// An ordered list of top-level fields.
 #[derive(Debug, Clone, Default)]
 pub struct Event<'a> {
@@ -252,10 +269,34 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// The top-level fields of a JSON object; nothing nested is looked at but for its syntax.
     pub fn from_json(line: &'a str) -> Result<Self, serde_json::Error> {
-        let mut de = serde_json::Deserializer::from_str(line);
-        let event = de.deserialize_map(Fields)?;
-        de.end()?;
+        let mut event = Self { fields: Vec::with_capacity(16) };
+        event.append_json(line)?;
         Ok(event)
+    }
+
+    /// Appends the top-level fields of a JSON object, or says why it is none.
+    pub fn read_json(&mut self, line: &'a str) -> Result<(), &'static str> {
+        if !line.starts_with('{') {
+            return Err("it does not begin with a brace, so it is no JSON object");
+        }
+        if is_too_deep(line) {
+            return Err(TOO_DEEP);
+        }
+        self.append_json(line).map_err(|error| match error.classify() {
+            serde_json::error::Category::Eof => "it is JSON that ends too early",
+            _ => "it is not JSON",
+        })
+    }
+
+    fn append_json(&mut self, line: &'a str) -> Result<(), serde_json::Error> {
+        let mut de = serde_json::Deserializer::from_str(line);
+        de.deserialize_map(Fields(&mut self.fields))?;
+        de.end()
+    }
+
+    /// The fields with what they borrowed copied.
+    pub fn into_owned(self) -> Vec<(Cow<'static, str>, Value<'static>)> {
+        self.fields.into_iter().map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned())).collect()
     }
 
     /// The fields that are JSON as it stands in the line, in their order.
@@ -353,9 +394,40 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Appends a JSON string.
+/// Appends a JSON string. Hardly any text has what needs an escape, and to look for that in many bytes at a time is several times as fast as
+/// what `serde_json` does byte by byte.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a Vec takes every write, and every str is a JSON string");
+    if needs_escape(text.as_bytes()) {
+        serde_json::to_writer(out, text).expect("a Vec takes every write, and every str is a JSON string");
+        return;
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Whether a text has quotes, backslashes or control characters.
+fn needs_escape(text: &[u8]) -> bool {
+    let is_special = |b: u8| u8::from(b < b' ') | u8::from(b == b'"') | u8::from(b == b'\\');
+    // Without an end in the middle, the compiler makes one step of each piece. The last one overlaps the one before.
+    let has_special = |piece: &[u8; 16]| piece.iter().fold(0, |any, b| any | is_special(*b)) != 0;
+    if let Some(last) = text.last_chunk::<16>() {
+        return has_special(last) || text.as_chunks::<16>().0.iter().any(has_special);
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        return has_special_of_8(*first) || has_special_of_8(*last);
+    }
+    text.iter().any(|b| is_special(*b) != 0)
+}
+
+/// The same for a word of the machine: in `x`, the first bit of each byte that is less than `n`, which is at most 128, is set by `x - n…n & !x`.
+fn has_special_of_8(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_ne_bytes(bytes);
+    let less = |x: u64, n: u64| x.wrapping_sub(ONES * n) & !x;
+    let equal = |b: u8| less(word ^ (ONES * u64::from(b)), 1);
+    (less(word, u64::from(b' ')) | equal(b'"') | equal(b'\\')) & (ONES << 7) != 0
 }
 
 /// Appends a JSON number.
@@ -363,22 +435,52 @@ pub fn write_number(number: u64, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &number).expect("a Vec takes every write, and every u64 is a JSON number");
 }
 
-struct Fields;
+struct Fields<'f, 'de>(&'f mut Vec<(Cow<'de, str>, Value<'de>)>);
 
-impl<'de> Visitor<'de> for Fields {
-    type Value = Event<'de>;
+impl<'de> Visitor<'de> for Fields<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
-        let mut fields = Vec::with_capacity(16);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            fields.push((name, Value::Raw(value.get())));
+            self.0.push((name, Value::Raw(value.get())));
         }
-        Ok(Event { fields })
+        Ok(())
     }
+}
+
+/// How deep objects and lists may lie in each other: what most readers of JSON take at most, by recursion as they read it.
+pub const MAX_DEPTH: usize = 128;
+/// What is said of JSON that is deeper.
+pub const TOO_DEEP: &str = "it is JSON with more than 128 levels, which readers of it refuse";
+
+/// Whether JSON is deeper than its readers take it.
+pub fn is_too_deep(json: &str) -> bool {
+    // Hardly anything has so many braces and brackets at all, and to count them is quick.
+    let opening = json.bytes().filter(|b| b | 0x20 == b'{').count();
+    opening > MAX_DEPTH && depth(json.as_bytes()) > MAX_DEPTH
+}
+
+/// How deep JSON is at most, of which the syntax need not be right.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// What a look at a line's top-level names found.
@@ -500,10 +602,25 @@ mod tests {
     }
 
     #[test]
+    fn json_is_too_deep_from_one_level_on_more_than_its_readers_take() {
+        let nested = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let text = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(500), "{".repeat(500));
+        let wide = format!("{{\"a\":[{}{{}}]}}", "{},".repeat(500));
+        for (json, deep) in [(nested(MAX_DEPTH), false), (nested(MAX_DEPTH + 1), true), (text, false), (wide, false)] {
+            assert_eq!(is_too_deep(&json), deep, "{json}");
+            assert_eq!(Event::default().read_json(&json), if deep { Err(TOO_DEEP) } else { Ok(()) });
+        }
+    }
+
+    #[test]
     fn numbers_are_those_of_json() {
         for good in ["0", "-0", "12", "1.50", "1e9", "-1.5E-3", "123456789012345678901234567890"] {
             assert!(is_json_number(good) && serde_json::from_str::<serde_json::Number>(good).is_ok(), "{good}");
         }
+        let long = "9".repeat(400);
+        assert!(
+            ["1e999", "-1E400", long.as_str()].iter().all(|far| is_json_number(far) && Value::number(far).is_none())
+        );
         for bad in ["", "-", "+1", "01", "1.", ".5", "1e", "0x1", "1 ", "NaN", "1_000"] {
             assert!(!is_json_number(bad), "{bad}");
         }
@@ -529,5 +646,21 @@ mod tests {
             join_span(&mut spans, next);
         }
         assert_eq!(spans, [span(1, 0, 9), span(2, 9, 12), span(1, 9, 10), span(1, 11, 12)]);
+    }
+
+    #[test]
+    fn text_is_written_as_serde_json_writes_it() {
+        let agrees = |text: &str| {
+            let mut out = Vec::new();
+            write_text(text, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(text).unwrap());
+        };
+        // Each byte at each place of a text of each length that is looked at in another way.
+        for len in (0..20).chain([31, 32, 33, 48]) {
+            for special in (0..128).map(char::from).chain(['é', '\u{2028}', '\u{10ffff}']) {
+                agrees(&"a".repeat(len));
+                (0..=len).for_each(|at| agrees(&format!("{}{special}{}", "~".repeat(at), "!".repeat(len - at))));
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ use crate::budget::Permit;
 use crate::config::{Format, PartitionKey};
 use crate::deadletter::DeadLetters;
 use crate::event::{Batch, EventRef, LaneId, Span};
+use crate::heartbeat::Doing;
 use crate::metrics::Metrics;
 use aggregate::{Aggregator, Goes, OuterKey, Packing};
 use client::{Answer, PutRecords};
@@ -229,14 +230,16 @@ impl<P: PutRecords> Sender<P> {
         self.learn(&channels.facts.borrow_and_update().clone());
         loop {
             let now = Instant::now();
+            self.beat(Doing::Sends);
             if std::mem::take(&mut self.map_is_stale) {
                 channels.resharded.notify_one();
             }
             self.step(&channels.status, open, now);
             if !open && self.is_drained() {
-                return;
+                return self.beat(Doing::Nothing);
             }
             let wake = self.next_wake(now);
+            self.beat(if self.is_drained() { Doing::Nothing } else { Doing::ForKinesis });
             tokio::select! {
                 biased;
                 Some((id, answer)) = self.landings.next() => self.land(id, answer),
@@ -264,6 +267,11 @@ impl<P: PutRecords> Sender<P> {
                 }
             }
         }
+    }
+
+    /// Says that it moves, and what it does now.
+    fn beat(&self, doing: Doing) {
+        self.metrics.beats.sender.at(doing);
     }
 
     /// Whether another batch is of use. Where order does not count, records that wait only take memory once they fill the next requests.
@@ -321,6 +329,10 @@ impl<P: PutRecords> Sender<P> {
             self.collector.sort(&self.placement.shards);
         }
         let open: BTreeSet<_> = self.placement.shards.open().collect();
+        let closed: Vec<_> = self.pacer.shards().filter(|shard| !open.contains(shard)).collect();
+        for id in closed.into_iter().filter_map(|shard| self.placement.shards.id(shard)) {
+            self.metrics.forget_shard(&self.config.stream, id);
+        }
         self.pacer.retain(|shard| open.contains(&shard));
     }
 
@@ -472,7 +484,7 @@ mod tests {
         Batch {
             source: SourceId(1),
             source_name: "files".into(),
-            parser: "raw",
+            parser: "raw".into(),
             lane: LaneId(1),
             partition_key: "key".into(),
             chunk: b"line\n".to_vec(),

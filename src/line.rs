@@ -3,7 +3,9 @@
 
 mod emit;
 mod held;
+mod ids;
 mod ranges;
+mod shaped;
 mod streams;
 
 use std::sync::Arc;
@@ -11,16 +13,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{LineFormat, LongLines, OnParseError, Parse};
+use crate::config::{LineFormat, LongLines, OnParseError, Parser};
 use crate::container::{Piece, Stream, cri, docker};
 use crate::encoding::{self, Encoding};
 use crate::event::{EventRef, Further, Rejected};
 use crate::frame::{Frame, FrameKind, Framer};
 use crate::multiline::Multiline;
-use crate::parse::{Added, Known, Origin};
+use crate::parse::{Added, Direct, Known, Origin};
+use crate::shape::{Shape, Shaping};
 use emit::{Emitter, Part, Text};
 pub use ranges::Range;
 use ranges::Spans;
+pub use shaped::{DROP_REASONS, Shaped};
 use streams::Streams;
 
 /// Rendered bytes at which a stretch is cut short: tiny lines that get large fields would make hundreds of times their bytes of them.
@@ -36,9 +40,11 @@ const RUNTIME_HEAD_BYTES: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct LineConfig {
     /// The parser.
-    pub parse: Parse,
+    pub parse: Parser,
     /// What happens to lines that it refuses.
     pub on_parse_error: OnParseError,
+    /// What is done to what it makes.
+    pub shape: Shape,
     /// The longest line that stays whole.
     pub max_line_bytes: usize,
     /// What happens to longer ones.
@@ -56,8 +62,9 @@ pub struct LineConfig {
 impl Default for LineConfig {
     fn default() -> Self {
         Self {
-            parse: Parse::Raw,
+            parse: Parser::raw(),
             on_parse_error: OnParseError::Keep,
+            shape: Shape::default(),
             max_line_bytes: 1 << 20,
             long_lines: LongLines::Split,
             format: LineFormat::Plain,
@@ -69,6 +76,11 @@ impl Default for LineConfig {
 }
 
 impl LineConfig {
+    /// The direct way, if nothing is asked of an event that takes a list of its fields.
+    fn direct(&self) -> Option<Direct> {
+        self.parse.direct().filter(|_| self.shape.is_empty())
+    }
+
     /// The longest line of a file that is read as a whole.
     fn max_frame(&self, format: LineFormat) -> usize {
         match format {
@@ -93,6 +105,10 @@ pub struct Lines {
     pub rejected: Vec<Rejected>,
     /// What was seen on the way.
     pub counts: Counts,
+    /// What goes from one stretch to the next: memory, and what shaping remembers.
+    pub shaping: Shaping,
+    /// What was done to each line, in words, if somebody asks.
+    pub trail: Option<Vec<String>>,
     /// There is more in the bytes than was used: they are to be handed in again before any more are read.
     pub capped: bool,
 }
@@ -111,8 +127,12 @@ pub struct Counts {
     pub lines: u64,
     /// Lines that the parser refused.
     pub parse_errors: u64,
+    /// Fields that were to be parsed further, and that their parser refused.
+    pub nested_errors: u64,
     /// Of those, the ones that were dropped.
     pub dropped_parse: u64,
+    /// What shaping did.
+    pub shaped: Shaped,
     /// Blank lines, which are no JSON.
     pub dropped_blank: u64,
     /// Lines in which bytes were replaced because they were not UTF-8.
@@ -170,7 +190,7 @@ impl LineBuilder {
         let framer = Framer::resumed(config.max_frame(format), config.long_lines, sent);
         // Above every ordinal that can have been used for what is out already.
         let part = Part { line_offset: offset - sent, ordinal: sent + 1 };
-        let emit = Emitter { config, added, tag, max_event: usize::MAX, idle: None };
+        let emit = Emitter::new(config, added, tag);
         let (continued, streams, buffer) = (None, None, Vec::new());
         let (in_line, standard, decoded) = (sent > 0, None, String::new());
         Self { framer, emit, part, format, in_line, continued, streams, buffer, standard, decoded }

@@ -4,6 +4,7 @@
 //! shown from `warn` on, and at level `trace` from `debug` on, since the AWS SDK prints whole requests at `trace`.
 
 mod limit;
+pub mod recent;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -21,6 +22,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use self::limit::{Limiter, Spoken, WINDOW};
+use self::recent::{Problem, Problems};
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
 /// Characters of one value in a message. An error can quote a whole HTTP response, and a log has to stay readable.
@@ -29,11 +31,15 @@ const MAX_VALUE_CHARS: usize = 2048;
 /// What the targets of the agent's own messages begin with.
 const OWN_TARGET: &str = "kinetail";
 
-/// Starts the log of this process; a second call changes nothing.
-pub fn init(config: &LogConfig) {
-    if tracing::subscriber::set_global_default(subscriber(config, io::stderr)).is_err() {
+/// Starts the log of this process; a second call changes nothing. What was wrong of late can be had from what it answers.
+pub fn init(config: &LogConfig) -> Problems {
+    let (feed, problems) = recent::channel();
+    let started = Instant::now();
+    let subscriber = with_clock(config, io::stderr, move || started.elapsed(), Some(feed));
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
         tracing::debug!("the log is already set up");
     }
+    problems
 }
 
 /// The log as a subscriber that writes to any writer.
@@ -42,16 +48,21 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let started = Instant::now();
-    with_clock(config, out, move || started.elapsed())
+    with_clock(config, out, move || started.elapsed(), None)
 }
 
-/// The log as a subscriber, with the time since its start passed in.
-fn with_clock<W, C>(config: &LogConfig, out: W, clock: C) -> impl Subscriber + Send + Sync + use<W, C>
+/// The log as a subscriber, with the time since its start passed in, and where problems go beside.
+fn with_clock<W, C>(
+    config: &LogConfig,
+    out: W,
+    clock: C,
+    problems: Option<recent::Feed>,
+) -> impl Subscriber + Send + Sync + use<W, C>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     C: Fn() -> Duration + Send + Sync + 'static,
 {
-    let layer = LogLayer { format: config.format, limiter: Limiter::default(), clock, out };
+    let layer = LogLayer { format: config.format, limiter: Limiter::default(), clock, out, problems };
     tracing_subscriber::registry().with(levels(config.level)).with(layer)
 }
 
@@ -73,6 +84,7 @@ struct LogLayer<W, C> {
     limiter: Limiter,
     clock: C,
     out: W,
+    problems: Option<recent::Feed>,
 }
 
 impl<S, W, C> Layer<S> for LogLayer<W, C>
@@ -97,10 +109,19 @@ where
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(feed) = self.problems.as_ref().filter(|_| is_problem(event)) {
+            feed.tell(Problem::new(*event.metadata().level(), &fields.message, &fields.values, suppressed + 1));
+        }
         self.line(&mut lines, event, fields);
         // There is nowhere left to tell that stderr is gone, and no reason to stop delivering because of it.
         self.out.make_writer_for(event.metadata()).write_all(lines.as_bytes()).unwrap_or_default();
     }
+}
+
+/// Something that an operator should see. What other crates say may quote what they were given, and is for the log alone.
+fn is_problem(event: &Event<'_>) -> bool {
+    let (level, target) = (event.metadata().level(), event.metadata().target());
+    *level <= tracing::Level::WARN && target.split("::").next() == Some(OWN_TARGET)
 }
 
 impl<W, C> LogLayer<W, C> {
@@ -290,7 +311,7 @@ mod tests {
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&seconds);
         let clock = move || Duration::from_secs(clock.load(Ordering::Relaxed));
-        let guard = tracing::subscriber::set_default(with_clock(&config, move || sink.clone(), clock));
+        let guard = tracing::subscriber::set_default(with_clock(&config, move || sink.clone(), clock, None));
         let repeat = |number: u32| tracing::warn!(number, "throttled");
         (0..25).for_each(repeat);
         tracing::warn!("another message");

@@ -1,7 +1,12 @@
 //! Every metric that the agent exposes, by name. Counters of the ledger change on one thread, that of the sender, so that they add up at
 //! every scrape: events = delivered + dropped + in flight.
 
+pub mod derived;
+pub mod gathered;
+pub mod openmetrics;
+
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use prometheus::core::{Collector as _, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
@@ -9,6 +14,10 @@ use prometheus::{
     CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use tokio::sync::watch;
+
+use crate::heartbeat::Beats;
+use gathered::Gathered;
 
 /// Seconds from reading an event to its sequence number, and of one request: from a local stand-in to a stream that is far behind.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -41,6 +50,16 @@ pub(crate) struct Table {
 pub struct Metrics {
     registry: Registry,
     descriptions: Vec<Description>,
+    /// What transforms derive from events, as text. It has names of its own.
+    pub derived: watch::Sender<Arc<[u8]>>,
+    /// What transforms did.
+    pub transforms: IntCounterVec,
+    /// Events that a metric had no series or no number for.
+    pub metric_errors: IntCounterVec,
+    /// Whether the stages move: what the watchdog looks at, and no metric by itself.
+    pub beats: Beats,
+    /// 1 for a stage that has work and does not move.
+    pub stalled: IntGaugeVec,
     /// Bytes of files that were read.
     pub read_bytes: IntCounterVec,
     /// Lines that were read.
@@ -83,6 +102,10 @@ pub struct Metrics {
     pub events: IntCounterVec,
     /// Lines that a parser refused.
     pub parse_errors: IntCounterVec,
+    /// Events that got the time of their reading.
+    pub timestamp_errors: IntCounterVec,
+    /// How much older than its reading an event says that it is.
+    pub event_skew: GaugeVec,
     /// Lines in which bytes were replaced.
     pub invalid_utf8: IntCounterVec,
     /// Lines over the limit.
@@ -119,6 +142,10 @@ pub struct Metrics {
     pub alone_rounded_bytes: IntCounterVec,
     /// Open shards of a stream.
     pub shards: IntGaugeVec,
+    /// Records that a shard took.
+    pub shard_records: IntCounterVec,
+    /// Their bytes.
+    pub shard_bytes: IntCounterVec,
     /// What the pacer gives a shard.
     pub shard_rate: GaugeVec,
     /// Requests that were sent.
@@ -225,8 +252,20 @@ impl Metrics {
             parse_errors: counters(
                 &r,
                 "parse_errors_total",
-                "Lines that the parser refused, or that are not in their file's format: raw, json, cri, docker.",
+                "Lines that the parser refused, by its name, or that are not in their file's format (cri, docker); fields that are not what they were to be parsed as (nested).",
                 &["parser"],
+            ),
+            timestamp_errors: counters(
+                &r,
+                "timestamp_errors_total",
+                "Events that got the time of their reading (or of the container runtime) for want of their own: missing, unreadable.",
+                &["source", "reason"],
+            ),
+            event_skew: float_gauges(
+                &r,
+                "event_skew_seconds",
+                "When the last event was read, less the time that it says: how far behind the source is, or, below 0, how far ahead its clock.",
+                &["source"],
             ),
             invalid_utf8: counters(
                 &r,
@@ -325,6 +364,18 @@ impl Metrics {
                 &["stream", "shard"],
             ),
             shards: gauges(&r, "kinesis_shards", "Open shards of the stream, if the role may list them.", &["stream"]),
+            shard_records: counters(
+                &r,
+                "kinesis_shard_records_total",
+                "Kinesis records that a shard acknowledged, since it was opened.",
+                &["stream", "shard"],
+            ),
+            shard_bytes: counters(
+                &r,
+                "kinesis_shard_bytes_total",
+                "Bytes of data and partition keys that a shard acknowledged, since it was opened.",
+                &["stream", "shard"],
+            ),
             shard_rate: register(
                 &r,
                 GaugeVec::new(
@@ -403,6 +454,26 @@ impl Metrics {
                 "deleted_held_bytes",
                 "Bytes of deleted files that are still being read, and take space on disk for as long.",
             ),
+            transforms: counters(
+                &r,
+                "transform_events_total",
+                "Events that a transform, by its number in the list and its name, changed or counted (touched), dropped, or could do nothing with (failed), and keys that it had to forget for others (forgotten).",
+                &["source", "transform", "outcome"],
+            ),
+            metric_errors: counters(
+                &r,
+                "derived_metric_errors_total",
+                "Events that a metric of the transforms had no series for, so that they are in the series _other (max_series), or that have no number for it (invalid).",
+                &["source", "metric", "reason"],
+            ),
+            derived: watch::Sender::new(Arc::default()),
+            stalled: gauges(
+                &r,
+                "stalled",
+                "1 while a stage of the line has work and has not moved for admin.watchdog: reader, sender, checkpoint, admin, or spool: and a source.",
+                &["stage"],
+            ),
+            beats: Beats::default(),
             descriptions: r.descriptions.into_inner(),
             registry: r.registry,
         }
@@ -413,9 +484,35 @@ impl Metrics {
         &self.descriptions
     }
 
+    /// All values of this moment.
+    pub fn gather(&self) -> Gathered {
+        Gathered::new(self.registry.gather())
+    }
+
     /// The text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
-        render(&self.registry)
+        self.text(&self.gather())
+    }
+
+    /// What was gathered, and what transforms derive, in the text format, version 0.0.4.
+    pub fn text(&self, gathered: &Gathered) -> Vec<u8> {
+        let mut out = text(gathered);
+        out.extend_from_slice(&self.derived.borrow());
+        out
+    }
+
+    /// The same in the format of `OpenMetrics`.
+    pub fn openmetrics(&self, gathered: &Gathered) -> Vec<u8> {
+        openmetrics::encode(gathered.families(), &String::from_utf8_lossy(&self.derived.borrow())).into_bytes()
+    }
+
+    /// Forgets what is known of a shard that is closed: a stream that is resharded again and again has ever new ones. What it refused stays.
+    pub fn forget_shard(&self, stream: &str, shard: &str) {
+        let labels = &[stream, shard];
+        // A shard that nothing was sent to has no series.
+        self.shard_rate.remove_label_values(labels).ok();
+        self.shard_records.remove_label_values(labels).ok();
+        self.shard_bytes.remove_label_values(labels).ok();
     }
 
     /// The sum over all series of a counter.
@@ -441,10 +538,10 @@ impl Table {
     }
 }
 
-/// The text format, version 0.0.4.
-pub(crate) fn render(registry: &Registry) -> Vec<u8> {
+/// What was gathered in the text format, version 0.0.4.
+pub fn text(gathered: &Gathered) -> Vec<u8> {
     let mut out = Vec::new();
-    if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut out) {
+    if let Err(error) = TextEncoder::new().encode(gathered.families(), &mut out) {
         // The encoder fails on a metric without a name or samples; neither can be registered.
         tracing::error!(%error, "metrics cannot be written");
     }

@@ -12,7 +12,7 @@ use crate::event::Batch;
 use crate::kinesis::hash::parse_hash_key;
 use fields::{Found, Wanted};
 pub use streams::{MAX_STREAM_CHARS, StreamIndex, StreamRefusal, Streams, is_stream_name, split};
-use template::{Choice, Meta, Piece};
+pub(crate) use template::{Choice, MAX_PARTS, Meta, Piece};
 pub use template::{Template, TemplateError};
 
 /// Characters of a partition key: the service's own limit, in which any Unicode character is one.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, LineFormat, SourceConfig, SourceKind, StartAt};
+use crate::heartbeat::Beat;
 use crate::metrics::Metrics;
 use crate::source::file::Group;
 use keeper::{Drop, Keeper};
@@ -141,6 +142,11 @@ pub struct Spool {
 }
 
 impl Spool {
+    /// What the watchdog looks at, by the name of the stage.
+    pub fn beat(&self) -> (String, Arc<Beat>) {
+        (format!("spool:{}", self.source), self.keeper.beat())
+    }
+
     /// Opens the spools of all sources that have one.
     pub fn open_all(config: &Config, metrics: &Arc<Metrics>) -> Result<Vec<Self>, Error> {
         let spooled = config.sources.iter().filter(|source| source.kind != SourceKind::File);

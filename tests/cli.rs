@@ -54,7 +54,8 @@ fn check_names_every_problem_and_ends_with_2() {
             "{path}:1: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream\n\
              {path}:3: sources[0].start_at: \"begining\" is not one of beginning, end (did you mean \"beginning\"?)\n\
              KINETAIL_FORMAT: \"line\" is not one of kpl, lines, single (did you mean \"lines\"?)\n\
-             --parse: \"xml\" is not one of raw, json\n"
+             --parse: \"xml\" is not one of {}\n",
+            kinetail::parse::kind::NAMES.join(", ")
         );
         assert_eq!(stderr, expected);
     }
@@ -94,4 +95,47 @@ fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(schema, kinetail::config::schema());
     assert_eq!(schema["properties"]["state_dir"]["default"], "/var/lib/kinetail");
+}
+
+// === install ===
+
+#[test]
+fn install_copies_the_binary_to_a_file_or_a_directory_even_over_one_that_runs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let own = std::fs::read(env!("CARGO_BIN_EXE_kinetail")).unwrap();
+    std::fs::create_dir(at("bin")).unwrap();
+    for (path, want) in [(at("bin"), at("bin/kinetail")), (at("bin/"), at("bin/kinetail")), (at("agent"), at("agent"))]
+    {
+        let (code, stdout, stderr) = outcome(&kinetail(&["install", &path], &[]));
+        assert_eq!((code, stdout, stderr.as_str()), (Some(0), format!("{want}\n"), ""));
+        assert!(std::fs::read(&want).unwrap() == own);
+        assert_eq!(std::fs::metadata(&want).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+    // A copy that runs cannot be written to, and is replaced.
+    let mut command = Command::new(at("agent"));
+    let mut running =
+        command.args(["local", "--listen", "127.0.0.1:0"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stdout.take().unwrap()), &mut line).unwrap();
+    let output = Command::new(at("agent")).args(["install", &at("agent")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(running.try_wait().unwrap().is_none());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "nothing is left beside it: {names:?}");
+}
+
+#[test]
+fn install_says_what_keeps_it_from_copying() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("volume/kinetail");
+    let (code, stdout, stderr) = outcome(&kinetail(&["install", missing.to_str().unwrap()], &[]));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("its directory does not exist"), "{stderr}");
+    let (code, _, stderr) = outcome(&kinetail(&["install", "/proc/kinetail"], &[]));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("/proc/kinetail") && stderr.contains("fsGroup"), "{stderr}");
 }

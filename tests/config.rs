@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use kinetail::config::{
     Base, BaseSource, Compression, Config, Document, Encoding, FireLens, Format, Layers, LineFormat, LogFormat,
-    LogLevel, LongLines, OnParseError, Parse, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
+    LogLevel, LongLines, OnParseError, Parser, PartitionKey, Preset, StartAt, StreamRule, Until, schema, settings,
 };
+use kinetail::level::Numbers;
+use kinetail::names::Scheme;
+use kinetail::parse::kind::NAMES;
+use kinetail::transform::Transform;
 use proptest::prelude::*;
 
 /// A document that sets everything to something else than its default.
@@ -45,6 +49,16 @@ sources:
   - paths:
       - /var/log/nginx/access.log
     stream: logs-{team}
+    parse: [nginx, { as: regex, pattern: '^(?P<n>\d+) (?P<text>.*)$', types: { n: int } }, { field: log, as: [json, raw] }]
+    timestamp: { field: at, format: [clf, "%d/%m/%Y"], zone: Europe/Paris, name: time }
+    level: { field: lvl, numbers: syslog, name: severity }
+    names: otel
+    transforms:
+      - drop: 'status < 400 and path matches "^/health"'
+      - sample: { rate: 0.5, key: "{trace_id}" }
+      - redact: { presets: [email], patterns: ['\d{3}-\d{2}'] }
+      - parse: { field: log, as: json }
+    add: { id: true }
 kinesis:
   stream: app-logs_1.x
   stream_arn: arn:aws:kinesis:eu-west-1:111122223333:stream/app-logs_1.x
@@ -103,7 +117,7 @@ fn everything_can_be_set() {
     assert_eq!(app.start_at, StartAt::End);
     assert_eq!(app.max_line_bytes, 50_000);
     assert_eq!(app.long_lines, LongLines::Truncate);
-    assert_eq!(app.parse, Parse::Json);
+    assert_eq!(app.parse, Parser::json());
     assert_eq!(app.on_parse_error, OnParseError::DeadLetter);
     assert_eq!(app.rotate_wait, Duration::from_secs(90));
     assert_eq!(app.exclude, ["/var/log/app/debug-*.log", "*.tmp"]);
@@ -120,6 +134,22 @@ fn everything_can_be_set() {
     assert_eq!(serde_json::to_value(&app.add.fields).unwrap(), fields);
     assert_eq!(nginx.name, "files");
     assert_eq!(nginx.paths, ["/var/log/nginx/access.log"]);
+    assert_eq!(&**nginx.parse.label(), "nginx,regex,log:json,raw");
+    let timestamp = nginx.shape.timestamp.as_ref().unwrap();
+    assert_eq!((timestamp.field.as_deref(), timestamp.name.as_str()), (Some("at"), "time"));
+    assert_eq!(
+        (&timestamp.formats[..], timestamp.zone.as_deref()),
+        (&["clf", "%d/%m/%Y"].map(str::to_owned)[..], Some("Europe/Paris"))
+    );
+    let level = nginx.shape.level.as_ref().unwrap();
+    assert_eq!(
+        (level.field.as_deref(), level.numbers, level.name.as_str()),
+        (Some("lvl"), Numbers::Syslog, "severity")
+    );
+    assert_eq!(nginx.shape.names, Some(Scheme::Otel));
+    let transforms: Vec<_> = nginx.shape.pipeline.transforms().iter().map(Transform::name).collect();
+    assert_eq!(transforms, ["drop", "sample", "redact", "parse"]);
+    assert!(nginx.add.id && app.shape.is_empty());
     let kinesis = &config.kinesis;
     assert_eq!(kinesis.stream, "app-logs_1.x");
     assert_eq!(kinesis.region.as_deref(), Some("eu-west-1"));
@@ -158,7 +188,7 @@ fn the_rest_has_the_documented_defaults() {
     assert_eq!(source.start_at, StartAt::Beginning);
     assert_eq!(source.max_line_bytes, 1024 * 1024);
     assert_eq!(source.long_lines, LongLines::Split);
-    assert_eq!(source.parse, Parse::Raw);
+    assert_eq!(source.parse, Parser::raw());
     assert_eq!(source.on_parse_error, OnParseError::Keep);
     assert_eq!(source.rotate_wait, Duration::from_secs(5));
     assert_eq!((source.format, source.partial_line_timeout), (LineFormat::Plain, Duration::from_secs(5)));
@@ -200,7 +230,7 @@ fn every_value_of_a_word_is_taken() {
         }
         for word in schema_words {
             let document = match setting.path.strip_prefix("sources[].") {
-                Some(field) if matches!(field, "encoding" | "type") || field.starts_with("add.") => continue,
+                Some(field) if matches!(field, "encoding" | "type") || field.contains('.') => continue,
                 Some(field) => format!("sources: [{{ paths: [/a], {field}: {word} }}]\nkinesis: {{ stream: s }}"),
                 None if !setting.path.contains('.') => {
                     format!("{SMALL}{}: {word}", setting.path)
@@ -258,7 +288,7 @@ fn no_document_is_needed() {
     let config = Config::load(&layers(None, &environment, &[])).unwrap();
     let source = &config.sources[0];
     assert_eq!(source.paths, ["/var/log/a/*.log", "/var/log/b.log"]);
-    assert_eq!((source.parse, source.start_at), (Parse::Json, StartAt::End));
+    assert_eq!((source.parse.clone(), source.start_at), (Parser::json(), StartAt::End));
     assert_eq!(
         (&source.add.metadata[..], &config.firelens),
         (&["host.name", "ecs.*"].map(String::from)[..], &FireLens::Off)
@@ -331,7 +361,7 @@ fn a_variable_sets_a_field_in_every_source_but_the_paths_of_one() {
     let two = "sources:\n  - paths: [/a]\n    parse: json\n  - paths: [/b]\nkinesis: { stream: s }\n";
     let config = Config::load(&layers(Some(two), &[("KINETAIL_START_AT", "end")], &[("parse", "raw")])).unwrap();
     for source in &config.sources {
-        assert_eq!((source.start_at, source.parse), (StartAt::End, Parse::Raw), "{}", source.name);
+        assert_eq!((source.start_at, source.parse.clone()), (StartAt::End, Parser::raw()), "{}", source.name);
     }
     let config = Config::load(&layers(Some(SMALL), &[("KINETAIL_PATHS", "/other")], &[])).unwrap();
     assert_eq!(config.sources[0].paths, ["/other"]);
@@ -415,7 +445,7 @@ fn what_is_wrong_with_variables_and_flags() {
             "\"user_id\" is not one of random, source, and no template, which has a field in braces (for the field of that name: \"{user_id}\")"
                 .into(),
         ),
-        ("KINETAIL_PARSE", "jason", "\"jason\" is not one of raw, json (did you mean \"json\"?)".into()),
+        ("KINETAIL_PARSE", "jason", format!("\"jason\" is not one of {} (did you mean \"json\"?)", NAMES.join(", "))),
         ("KINETAIL_FORMAT", "KPL", "\"KPL\" is not one of kpl, lines, single (did you mean \"kpl\"?)".into()),
         ("KINETAIL_LOG", "verbose", "\"verbose\" is not one of error, warn, info, debug, trace".into()),
         ("KINETAIL_LOG", "info,jsn", "\"jsn\" is not one of text, json (did you mean \"json\"?)".into()),
@@ -784,8 +814,8 @@ fn all_problems_come_at_once() {
         &[
             "kinetail.yaml:2: sources[0].paths[0]: \"app.log\" is a relative path, which means another place wherever \
              kinetail is started; write it from the root, such as \"/app.log\"",
-            "kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of raw, json",
-            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
+            &format!("kinetail.yaml:3: sources[0].parse: \"yaml\" is not one of {}", NAMES.join(", ")),
+            "kinetail.yaml:4: sources[0].add.hots: is not a setting; allowed: fields, host, id, kubernetes, metadata, offset, path, stream, tag, time (did you mean \"host\"?)",
             "kinetail.yaml:5: kinesis.stream: is required; name the stream: in the document, with KINETAIL_STREAM or with --stream",
             "kinetail.yaml:6: kinesis.format: \"kpi\" is not one of kpl, lines, single (did you mean \"kpl\"?)",
             "kinetail.yaml:7: log.level: \"loud\" is not one of error, warn, info, debug, trace",
@@ -822,7 +852,7 @@ fn every_setting_is_documented() {
             .chain(&["assume_role.arn", "assume_role.external_id", "aggregate.max_bytes"])
             .any(|name| setting.path == format!("kinesis.{name}"));
         let has_no_default = is_needed
-            || ["paths", "exclude", "stream", "add.fields", "add.metadata"]
+            || ["paths", "exclude", "stream", "add.fields", "add.metadata", "timestamp.field", "level.field", "names"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].{name}"))
             || ["unix", "shared_key", "tls_certificate", "tls_key"]
@@ -831,7 +861,9 @@ fn every_setting_is_documented() {
             || ["preset", "start", "continue", "continue_past", "end", "end_before"]
                 .iter()
                 .any(|name| setting.path == format!("sources[].multiline.{name}"));
-        assert_eq!(setting.default.is_none(), has_no_default, "{setting:#?}");
+        // A transform is what is written, and has defaults where one is what most would write.
+        let is_transform = setting.path.starts_with("sources[].transforms[].");
+        assert!(is_transform || setting.default.is_none() == has_no_default, "{setting:#?}");
     }
     let paths: BTreeSet<&str> = settings.iter().map(|setting| setting.path.as_str()).collect();
     assert_eq!(paths.len(), settings.len());
@@ -1008,7 +1040,7 @@ fn what_is_below_everything_counts_where_nothing_else_does() {
     let variables = [("AWS_REGION", "us-east-1"), ("KINETAIL_FORMAT", "kpl"), ("KINETAIL_PARSE", "json")];
     let config = Config::load_over(&base, &layers(Some("memory_limit: 4MiB\nsources: []"), &variables, &[])).unwrap();
     assert_eq!((names(&config), config.memory_limit), (vec!["a".to_owned(), "b".to_owned()], 4 << 20));
-    assert!(config.sources.iter().all(|source| source.parse == Parse::Json));
+    assert!(config.sources.iter().all(|source| source.parse == Parser::json()));
     let kinesis = &config.kinesis;
     assert_eq!(
         (&*kinesis.stream, kinesis.region.as_deref(), kinesis.format),

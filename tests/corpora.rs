@@ -1,12 +1,19 @@
 //! Other projects' cases and real log files, run through the line. They are not part of the repository: the variable `KINETAIL_CORPORA` names
 //! the folder that holds them, and without it there is nothing to do here.
 
+#[path = "corpora/redact.rs"]
+mod redact;
+#[path = "corpora/text.rs"]
+mod text;
+#[path = "corpora/web.rs"]
+mod web;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kinetail::config::{Encoding, LineFormat, Parse, Preset};
+use kinetail::config::{Encoding, LineFormat, Preset};
 use kinetail::container::{cri, docker, kubelet};
 use kinetail::line::{LineBuilder, LineConfig, Lines};
 use kinetail::multiline::custom::{Custom, Until};
@@ -339,7 +346,7 @@ fn real_files_pass_whole() {
         }
         let file = std::fs::read(&path).unwrap();
         let all = rule(Rule::Presets(Presets::new(Preset::ALL.map(|(_, preset)| preset))), 1000);
-        let joined = events(LineConfig { parse: Parse::Raw, ..plain(all) }, &file).join("\n");
+        let joined = events(plain(all), &file).join("\n");
         let single = events(plain(None), &file).join("\n");
         // Where lines are joined, a carriage return before the newline goes.
         assert_eq!(joined.replace('\r', ""), single.replace('\r', ""), "{}", path.display());

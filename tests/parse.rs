@@ -399,3 +399,97 @@ fn linemux_is_for_the_preview_only() {
     }
     assert!(users.len() == 1 && users[0].ends_with("src/cli/parse/follow.rs"), "{users:?}");
 }
+
+#[test]
+fn what_is_done_to_each_line_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = "sources:\n  - parse: [json, logfmt]\n    level: {}\n    transforms:\n      - drop: 'a == 1'\n      - set: {b: 2}\n";
+    write(&directory, "kinetail.yaml", config);
+    let lines = b"{\"a\":1}\n{\"level\":\"ERR\"}\nk=v\nwords and words\n";
+    let (code, stdout, stderr) = parse(&directory, &["--config", "kinetail.yaml", "--explain"], lines);
+    assert_eq!(
+        stdout,
+        "{\"level\":\"error\",\"b\":2}\n{\"k\":\"v\",\"b\":2}\n{\"message\":\"words and words\",\"b\":2}\n"
+    );
+    assert_eq!(code, 0);
+    let want = [
+        "-:1: json: fits",
+        "-:1: level: none that is known",
+        "-:1: transforms[0] drop: dropped",
+        "-:2: json: fits",
+        "-:2: level: normalised",
+        "-:2: transforms[0] drop: nothing, it is not for this event",
+        "-:2: transforms[1] set: changed to {\"level\":\"error\",\"b\":2}",
+        "-:3: json: refused, since it does not begin with a brace, so it is no JSON object",
+        "-:3: logfmt: fits",
+    ];
+    let told: Vec<&str> = stderr.lines().collect();
+    assert_eq!(told[..want.len()], want);
+    assert!(told.iter().any(|line| line.starts_with("-:4: logfmt: refused, since ")), "{stderr}");
+    assert_eq!(*told.last().unwrap(), "lines: 4, events: 3, parse errors: 1, dropped: 1, in parts: 0");
+    // Also where nothing but the direct way is needed.
+    let (_, stdout, stderr) = parse(&directory, &["--parse", "json", "--explain"], b"{\"a\" : 1}\n");
+    assert_eq!((stdout.as_str(), stderr.lines().next()), ("{\"a\" : 1}\n", Some("-:1: json: fits")));
+}
+
+/// The exit code, stdout and stderr of `kinetail test`.
+fn test(directory: &TempDir, files: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinetail"));
+    let output = command.arg("test").args(files).current_dir(directory.path()).env_clear().output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn lines_are_compared_with_the_events_that_a_file_expects() {
+    let directory = tempfile::tempdir().unwrap();
+    let readme = include_str!("../README.md");
+    let (_, example) = readme.split_once("```yml\nconfig: kinetail.yaml").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let config = "sources:\n  - name: other\n    paths: [/a]\n  - name: web\n    paths: [/b]\n    parse: [nginx, raw]\n    \
+                  transforms: [{drop: 'path == \"/health\"'}]\n    timestamp: {}\n";
+    write(&directory, "kinetail.yaml", config.replace("    timestamp: {}\n", ""));
+    write(&directory, "example.yaml", format!("config: kinetail.yaml{example}"));
+    let (code, stdout, stderr) = test(&directory, &["example.yaml"]);
+    // Without `timestamp` the time stays as nginx writes it.
+    let want = "FAIL example.yaml: cases[0]: an error that is kept\n  event 1: @timestamp: is missing: - \"2021-03-31T12:04:08.000000000Z\"\n2 passed, 1 failed\n";
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, want, ""));
+    write(&directory, "kinetail.yaml", config);
+    write(
+        &directory,
+        "example.yaml",
+        format!("config: kinetail.yaml{}", example.replace("exact: true", "exact: false")),
+    );
+    assert_eq!(test(&directory, &["example.yaml"]), (0, "3 passed, 0 failed\n".to_owned(), String::new()));
+
+    let inline = "source: { parse: json, transforms: [{ set: { b: 2 } }] }\ncases:\n  - { input: '{\"a\":1}', expect: [{ a: 1 }], exact: true }\n  \
+                  - { lines: ['{\"a\":1}', 'x'], expect: [{ a: 2 }] }\n  - { input: 'x', error: true }\n  - { input: '{}', dropped: true }\n";
+    write(&directory, "inline.yaml", inline);
+    let (code, stdout, _) = test(&directory, &["inline.yaml"]);
+    for line in [
+        "event 1: b: was not expected: + 2",
+        "1 events were expected, and there are 2",
+        "  event 1: a:\n  - 2\n  + 1\n",
+        "  + {\"b\":2,\"message\":\"x\"}",
+        "dropped: true was expected, and there are 1 events",
+        "1 passed, 3 failed\n",
+    ] {
+        assert!(stdout.contains(line), "{line} in {stdout}");
+    }
+    assert_eq!(code, 1);
+    for (text, why) in [
+        ("cases: []", "it has neither config, a path, nor source"),
+        ("source: { parse: jsno }\ncases: []", "\"jsno\" is not one of raw, json"),
+        ("source: { parse: json }\ncases: [{ input: x }]", "cases[0]: expects nothing"),
+        ("source: { parse: json }\ncases: [{ expect: [] }]", "cases[0]: has no input and no lines"),
+        (
+            "config: kinetail.yaml\nsource: wbe\ncases: []",
+            "there is no source \"wbe\" in kinetail.yaml; the sources are other, web",
+        ),
+        ("source: { parse: json }\ncases: []\ncases: []", "is given twice"),
+    ] {
+        write(&directory, "wrong.yaml", text);
+        let (code, _, stderr) = test(&directory, &["wrong.yaml"]);
+        assert!(code == 2 && stderr.contains(why), "{text}: {code}: {stderr}");
+    }
+}

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{SettingFlags, complain, runtime};
 use crate::agent::{Agent, Error, Summary};
 use crate::config::{Config, SourceKind};
+use crate::log::recent::Problems;
 use crate::source::exec::{Child, DEFAULT_GRACE, ExecOptions, Finished, OWN_FAILURE, Orphan, shim};
 use crate::spool::Feed;
 
@@ -55,16 +56,16 @@ pub(super) fn exec(args: &ExecArgs, environment: BTreeMap<String, String>) -> Ex
         Ok(config) => config,
         Err(problems) => return complain(&problems, OWN_FAILURE),
     };
-    crate::log::init(&config.log);
+    let problems = crate::log::init(&config.log);
     match runtime() {
-        Ok(runtime) => runtime.block_on(wrap(config, args)),
+        Ok(runtime) => runtime.block_on(wrap(config, args, problems)),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), OWN_FAILURE),
     }
 }
 
-async fn wrap(config: Config, args: &ExecArgs) -> ExitCode {
+async fn wrap(config: Config, args: &ExecArgs, problems: Problems) -> ExitCode {
     let agent = match Box::pin(Agent::start(config)).await {
-        Ok(agent) => agent,
+        Ok(agent) => agent.with_problems(problems),
         Err(error) => return complain(&error, OWN_FAILURE),
     };
     let Some(feed) = feed_of(&agent) else {

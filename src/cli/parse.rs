@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain};
 use crate::agent::host_name;
+use crate::clock;
 use crate::config::{OnParseError, Problems, SourceConfig};
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
@@ -36,6 +37,9 @@ pub(super) struct ParseArgs {
     /// Read as this source says, in place of the one whose globs name the file, or else of the first
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Tell on stderr what was done to each line: which parser fits and why others do not, and what became of it
+    #[arg(long)]
+    explain: bool,
     /// Write the file's name and a tab before each event
     #[arg(long)]
     with_path: bool,
@@ -99,7 +103,7 @@ pub(super) fn parse(args: &ParseArgs, environment: BTreeMap<String, String>) -> 
 
 fn show(args: &ParseArgs, environment: BTreeMap<String, String>) -> Result<ExitCode, Error> {
     let sources = Sources::new(args.settings.load_sources(environment)?, args.source.as_deref())?;
-    let mut output = Output::new(args.with_path);
+    let mut output = Output::new(args.with_path, args.explain);
     let stdin = Path::new(STDIN);
     let code = if !args.follow {
         let files: Vec<&Path> = match &args.files[..] {
@@ -210,10 +214,12 @@ impl Sources {
             Start::Beginning => 0,
             Start::At(offset) => offset,
         };
+        // The agent has a number for each file, which it keeps in its checkpoint.
+        let added = group.added_with_id(group.added(&whole.to_string_lossy()), id.map_or(0, |id| id.ino));
         Preview {
-            line: LineBuilder::new(Arc::clone(&group.line), group.added(&whole.to_string_lossy()), tag, offset, 0),
+            line: LineBuilder::new(Arc::clone(&group.line), added, tag, offset, 0),
             name,
-            parser: group.parser(),
+            parser: Arc::clone(group.parser()),
             start,
             lines: Lines::default(),
             rest: Vec::new(),
@@ -238,7 +244,7 @@ struct Preview {
     line: LineBuilder,
     /// The file, as the command line has it.
     name: String,
-    parser: &'static str,
+    parser: Arc<str>,
     start: Start,
     lines: Lines,
     rest: Vec<u8>,
@@ -253,6 +259,8 @@ impl Preview {
     fn feed(&mut self, bytes: &[u8], output: &mut Output) -> io::Result<()> {
         // Line by line, so that a refused one can be told by its number.
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.lines.trail = output.explain.then(Vec::new);
+            self.lines.shaping.read_at = clock::unix_nanos();
             self.rest.extend_from_slice(piece);
             // What is too much for one batch goes on with another; here each is shown at once.
             loop {
@@ -288,13 +296,16 @@ impl Preview {
 
     /// Writes what the line has made of the first bytes of the rest, and lets go of them.
     fn emit(&mut self, used: usize, output: &mut Output) -> io::Result<()> {
+        let sign = if self.start == Start::Beginning { "" } else { "+" };
+        let place = format!("{}:{sign}{}", self.name, self.ended + 1);
+        for step in self.lines.trail.iter_mut().flat_map(|trail| trail.drain(..)) {
+            output.say(&format!("{place}: {step}"), b"")?;
+        }
         for event in self.lines.events.drain(..) {
             let from = if event.rendered { &self.lines.rendered } else { &self.rest };
             output.event(&self.name, &from[event.start as usize..event.end as usize])?;
         }
         for rejected in self.lines.rejected.drain(..) {
-            let sign = if self.start == Start::Beginning { "" } else { "+" };
-            let place = format!("{}:{sign}{}", self.name, self.ended + 1);
             output.refused(&format!("{place}: refused by the parser {}: ", self.parser), &rejected.line)?;
         }
         output.totals.add(&std::mem::take(&mut self.lines.counts));
@@ -323,7 +334,8 @@ impl Totals {
     fn add(&mut self, counts: &Counts) {
         self.lines += counts.lines;
         self.parse_errors += counts.parse_errors;
-        self.dropped += counts.dropped_parse + counts.dropped_blank;
+        let transformed: u64 = counts.shaped.dropped.iter().sum();
+        self.dropped += counts.dropped_parse + counts.dropped_blank + transformed;
         self.in_parts += counts.split;
         self.cut_short += counts.truncated;
         self.invalid_utf8 += counts.invalid_utf8;
@@ -335,12 +347,13 @@ impl Totals {
 struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
     with_path: bool,
+    explain: bool,
     totals: Totals,
 }
 
 impl Output {
-    fn new(with_path: bool) -> Self {
-        Self { stdout: BufWriter::new(io::stdout().lock()), with_path, totals: Totals::default() }
+    fn new(with_path: bool, explain: bool) -> Self {
+        Self { stdout: BufWriter::new(io::stdout().lock()), with_path, explain, totals: Totals::default() }
     }
 
     fn event(&mut self, name: &str, event: &[u8]) -> io::Result<()> {

@@ -9,6 +9,7 @@ use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain, drop_in, runtime};
 use crate::agent::{Agent, Error, Summary};
 use crate::config::Config;
 use crate::firelens;
+use crate::log::recent::Problems;
 use crate::signal::Signals;
 
 /// Loads the configuration, starts the log and runs the agent to its end.
@@ -17,11 +18,11 @@ pub(super) fn run(flags: &SettingFlags, environment: BTreeMap<String, String>) -
         Ok(loaded) => loaded,
         Err(refused) => return complain(&refused, EXIT_USAGE),
     };
-    crate::log::init(&config.log);
+    let problems = crate::log::init(&config.log);
     drop_in.announce(&config);
     announce(&config);
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(config, drop_in.dispatch())),
+        Ok(runtime) => runtime.block_on(serve(config, drop_in.dispatch(), problems)),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
     }
 }
@@ -40,7 +41,7 @@ fn announce(config: &Config) {
     );
 }
 
-async fn serve(config: Config, firelens: Option<firelens::Dispatch>) -> ExitCode {
+async fn serve(config: Config, firelens: Option<firelens::Dispatch>, problems: Problems) -> ExitCode {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return complain(&format_args!("signals cannot be caught: {error}"), EXIT_FAILED),
@@ -54,7 +55,8 @@ async fn serve(config: Config, firelens: Option<firelens::Dispatch>) -> ExitCode
     };
     let agent = async {
         let stopped = async { drop(stopped.await) };
-        Box::pin(Agent::start(config)).await?.with_firelens(firelens).run(stopped).await
+        let agent = Box::pin(Agent::start(config)).await?.with_firelens(firelens).with_problems(problems);
+        agent.run(stopped).await
     };
     tokio::select! {
         ended = Box::pin(agent) => conclude(ended),

@@ -7,10 +7,13 @@ use serde::Serialize;
 use super::limits::{ADMIN_OFF, FIRELENS_AUTO, FIRELENS_OFF, Size, Time};
 use super::mask::mask_url;
 use super::resolve::shown_size;
+use super::shape::{written_level, written_timestamp};
 use super::{
     AggregateConfig, AssumeRole, Config, FireLens, ForwardSettings, KinesisConfig, MultilineConfig, PartitionKey,
     SourceConfig, SourceKind, Template, Until,
 };
+use crate::names::Scheme;
+use crate::shape::Shape;
 
 /// Shows a configuration in effect.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ impl Display for Effective<'_> {
             None => writeln!(f, "  listen: {}", text(ADMIN_OFF))?,
         }
         writeln!(f, "  ready_max_age: {}", Time(config.admin.ready_max_age))?;
+        writeln!(f, "  watchdog: {}", Time(config.admin.watchdog.unwrap_or_default()))?;
         writeln!(f, "spool:")?;
         writeln!(f, "  max_bytes: {}", Size(config.spool.max_bytes))?;
         writeln!(f, "  segment_bytes: {}", Size(config.spool.segment_bytes))?;
@@ -90,7 +94,8 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "    format: {}", word(&source.format))?;
     write_multiline(f, source.multiline.as_ref())?;
     writeln!(f, "    encoding: {}", text(&source.encoding.label()))?;
-    writeln!(f, "    parse: {}", word(&source.parse))?;
+    writeln!(f, "    parse: {}", written(source.parse.spec()))?;
+    write_shape(f, &source.shape)?;
     writeln!(f, "    on_parse_error: {}", word(&source.on_parse_error))?;
     writeln!(f, "    rotate_wait: {}", Time(source.rotate_wait))?;
     writeln!(f, "    partial_line_timeout: {}", Time(source.partial_line_timeout))?;
@@ -101,6 +106,7 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      host: {}", source.add.host)?;
     writeln!(f, "      path: {}", source.add.path)?;
     writeln!(f, "      offset: {}", source.add.offset)?;
+    writeln!(f, "      id: {}", source.add.id)?;
     writeln!(f, "      stream: {}", source.add.stream)?;
     writeln!(f, "      time: {}", source.add.time)?;
     writeln!(f, "      tag: {}", source.add.tag)?;
@@ -108,6 +114,18 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceConfig) -> fmt::Resul
     writeln!(f, "      metadata: {}", json(&source.add.metadata))?;
     // JSON is YAML, so that values of any kind need no writer of their own.
     writeln!(f, "      fields: {}", json(&source.add.fields))
+}
+
+fn write_shape(f: &mut fmt::Formatter<'_>, shape: &Shape) -> fmt::Result {
+    let null = || "null".to_owned();
+    writeln!(f, "    timestamp: {}", shape.timestamp.as_ref().map_or_else(null, |t| json(&written_timestamp(t))))?;
+    writeln!(f, "    level: {}", shape.level.as_ref().map_or_else(null, |level| json(&written_level(level))))?;
+    let names = shape.names.map(|schema| match schema {
+        Scheme::Otel => "otel",
+        Scheme::Ecs => "ecs",
+    });
+    writeln!(f, "    names: {}", names.unwrap_or("null"))?;
+    writeln!(f, "    transforms: {}", json(&shape.written))
 }
 
 fn write_forward(f: &mut fmt::Formatter<'_>, forward: &ForwardSettings) -> fmt::Result {
@@ -193,6 +211,11 @@ fn write_aggregate(f: &mut fmt::Formatter<'_>, aggregate: &AggregateConfig) -> f
     }
     writeln!(f, "    max_records: {}", aggregate.max_records)?;
     writeln!(f, "    max_age: {}", Time(aggregate.max_age))
+}
+
+/// A setting that can be a word or more, which is JSON then.
+fn written(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| json(value), text)
 }
 
 /// A word of an enumeration.

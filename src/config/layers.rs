@@ -211,7 +211,8 @@ fn value_of(setting: &Setting, place: &Place, value: &str, problems: &mut Vec<Pr
     match setting.path.as_str() {
         "log.level" => Some(Node::text(place, first.trim())),
         "log.format" => second.map(|format| Node::text(place, format.trim())),
-        "sources[].paths" | "sources[].add.metadata" => {
+        "sources[].parse" if second.is_none() => Some(Node::text(place, value.trim())),
+        "sources[].paths" | "sources[].parse" | "sources[].add.metadata" => {
             let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
             let list = Node::list(place, items.map(|item| Node::text(place, item)));
             if list.kind == Kind::List(Vec::new()) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, StartAt};
+use super::{Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, StartAt};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -106,6 +106,10 @@ pub(super) const REQUEST_TIMEOUT: Range<Time> = Range { min: millis(100), defaul
 /// The age of the oldest unsent event at which readiness ends; several throttled seconds are normal operation.
 pub(super) const READY_MAX_AGE: Range<Time> = Range { min: secs(1), default: secs(60), max: secs(24 * 3600) };
 
+/// How long a stage that has work may stand still. The default is far beyond what a disk or a scan of many files takes, and restarts a container
+/// within two minutes. Zero is for ever.
+pub(super) const WATCHDOG: Range<Time> = Range { min: secs(0), default: secs(60), max: secs(24 * 3600) };
+
 /// From the signal to the exit. The default leaves five of the 30 seconds that Kubernetes and ECS grant before they kill.
 pub(super) const SHUTDOWN_TIMEOUT: Range<Time> = Range { min: secs(0), default: secs(25), max: secs(3600) };
 
@@ -151,7 +155,11 @@ pub(super) const START_AT: StartAt = StartAt::Beginning;
 pub(super) const LONG_LINES: LongLines = LongLines::Split;
 
 /// How a line becomes an event: as it is, which cannot fail.
-pub(super) const PARSE: Parse = Parse::Raw;
+pub(super) const PARSE: &str = "raw";
+/// Where the time goes: what Logstash, Elasticsearch and Fluent Bit's output to it call it.
+pub(super) const TIMESTAMP_NAME: &str = "@timestamp";
+/// Where the level goes.
+pub(super) const LEVEL_NAME: &str = "level";
 
 /// What happens to a line that the parser refuses: nothing of it is lost.
 pub(super) const ON_PARSE_ERROR: OnParseError = OnParseError::Keep;

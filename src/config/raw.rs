@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::limits;
+use super::transforms::RawTransform;
 use super::{
-    Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, Parse, SourceKind,
-    StartAt,
+    Compression, Format, Fsync, LineFormat, LogFormat, LogLevel, LongLines, OnFull, OnParseError, SourceKind, StartAt,
 };
 
 /// The settings of kinetail.
@@ -123,9 +123,24 @@ pub(super) struct RawSource {
         "default" = crate::encoding::AUTO, "x-allowed" = "auto or a label of the WHATWG's, such as windows-1252"
     ))]
     pub(super) encoding: Option<String>,
-    /// How a line becomes an event; as a variable or flag in every source. (Fluent Bit: `Parser`; Vector: `parse_json`.)
-    #[schemars(extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse"))]
-    pub(super) parse: Option<Parse>,
+    /// How a line becomes an event: a parser's name, a list of which the first that fits is taken, or a mapping of `as` and options; see "Parsing and
+    /// shaping". As a variable or flag names separated by commas, in every source. (Fluent Bit: `Parser`; Vector: `parse_json` and others.)
+    #[schemars(
+        with = "Option<RawParse>",
+        extend("default" = limits::PARSE, "x-env" = "KINETAIL_PARSE", "x-flag" = "parse", "x-allowed" = super::parse::ALLOWED)
+    )]
+    pub(super) parse: Option<Value>,
+    /// The time of an event, as RFC 3339 with nanoseconds; without this it stays as it was written.
+    pub(super) timestamp: Option<RawTimestamp>,
+    /// The level of an event, as one of trace, debug, info, warn, error and fatal; without this it stays as it was written.
+    pub(super) level: Option<RawLevel>,
+    /// Whose names the fields of known formats get: those of OpenTelemetry's semantic conventions or of Elastic's common schema; by default they keep the
+    /// format's own.
+    pub(super) names: Option<RawNames>,
+    /// What is done with events, in order: a list of mappings with one key each; see "Parsing and shaping". (Fluent Bit: filters; Vector: `remap`, `filter`,
+    /// `sample` and others.)
+    #[schemars(with = "Option<Vec<RawTransform>>", extend("x-allowed" = "a list of transforms"))]
+    pub(super) transforms: Option<Vec<Written<RawTransform>>>,
     /// What happens to a line that the parser refuses: `keep` sends it as `{"message": line}`, `drop` counts it,
     /// `dead_letter` writes it to a file in `state_dir`.
     #[schemars(extend("default" = limits::ON_PARSE_ERROR))]
@@ -234,6 +249,57 @@ pub(super) struct RawMultiline {
     pub(super) max_lines: Option<Amount>,
 }
 
+/// The time of an event. Where it has none that can be read, it is that of the container runtime, or of the reading, and counted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTimestamp {
+    /// The field that holds it; by default that of the parser's format, or the first of `@timestamp`, `timestamp`, `time`, `ts` and others with a time.
+    #[schemars(extend("x-allowed" = "a field's name"))]
+    pub(super) field: Option<String>,
+    /// How it is written: `auto` tells by its looks; a name such as `rfc3339`, `clf`, `syslog` or `epoch_ms`; a text with the directives of `strftime`; or a
+    /// list of them. (Fluent Bit: `Time_Format`.)
+    #[schemars(with = "Option<Value>", extend("default" = "auto", "x-allowed" = "a format's name, a text such as \"%d/%m/%Y %H:%M\", or a list of them"))]
+    pub(super) format: Option<Value>,
+    /// The zone of times that name none. (Fluent Bit: `Time_Offset`.)
+    #[schemars(extend("default" = "UTC", "x-allowed" = "UTC, an offset such as +02:00, a name such as Europe/Paris, or local"))]
+    pub(super) zone: Option<String>,
+    /// The field that it is put in, in place of the one that held it. (Fluent Bit: `Time_Key`.)
+    #[schemars(extend("default" = limits::TIMESTAMP_NAME, "x-allowed" = "a field's name"))]
+    pub(super) name: Option<String>,
+}
+
+/// The level of an event. One that is not known stays as it is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLevel {
+    /// The field that holds it; by default that of the parser's format, or the first of `level`, `severity`, `lvl` and others with a level.
+    #[schemars(extend("x-allowed" = "a field's name"))]
+    pub(super) field: Option<String>,
+    /// What numbers mean: `tens` from 10, trace, to 60, fatal; `syslog` from 0, emergency, to 7, debug; `otel` from 1 to 24.
+    #[schemars(extend("default" = "tens"))]
+    pub(super) numbers: Option<RawNumbers>,
+    /// The field that it is put in, in place of the one that held it.
+    #[schemars(extend("default" = limits::LEVEL_NAME, "x-allowed" = "a field's name"))]
+    pub(super) name: Option<String>,
+}
+
+/// What a level that is a number means.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawNumbers {
+    Tens,
+    Syslog,
+    Otel,
+}
+
+/// Whose names fields get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawNames {
+    Otel,
+    Ecs,
+}
+
 /// What is added to each event.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -248,6 +314,10 @@ pub(super) struct RawAdd {
     /// `offset_key`.)
     #[schemars(extend("default" = false))]
     pub(super) offset: Option<bool>,
+    /// Whether `_id` is added, which names the event for good: its file, and its first and last byte there with those of the lines before it that became
+    /// no event. Consumers drop duplicates by it. (Filebeat: `fingerprint`.)
+    #[schemars(extend("default" = false))]
+    pub(super) id: Option<bool>,
     /// Whether `stream`, `stdout` or `stderr`, is added to a container's lines; their own field of the name wins.
     #[schemars(extend("default" = true))]
     pub(super) stream: Option<bool>,
@@ -427,6 +497,10 @@ pub(super) struct RawAdmin {
         "default" = limits::READY_MAX_AGE.default.to_string(), "x-allowed" = limits::READY_MAX_AGE.allowed()
     ))]
     pub(super) ready_max_age: Option<Amount>,
+    /// How long a stage of the line that has work may stand still before `/livez` says no and names it; `0s` is for ever. Waiting for Kinesis or for
+    /// memory is no standstill. A time.
+    #[schemars(extend("default" = limits::WATCHDOG.default.to_string(), "x-allowed" = limits::WATCHDOG.allowed()))]
+    pub(super) watchdog: Option<Amount>,
 }
 
 /// What is remembered of files.
@@ -503,6 +577,51 @@ impl JsonSchema for Amount {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": ["string", "integer"] })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+/// Something, and how it is written.
+#[derive(Debug)]
+pub(super) struct Written<T> {
+    /// What it is.
+    pub(super) raw: T,
+    /// How it is written.
+    pub(super) text: Value,
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Written<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        let text = Value::deserialize(de)?;
+        let raw = T::deserialize(&text).map_err(serde::de::Error::custom)?;
+        Ok(Self { raw, text })
+    }
+}
+
+/// A parser as it is written: a name, a list, or a mapping. What is right of it is checked where it is compiled.
+#[derive(Debug)]
+pub(super) enum RawParse {}
+
+impl JsonSchema for RawParse {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Parse".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let name = serde_json::json!({ "type": "string", "enum": crate::parse::kind::NAMES });
+        let mapping = serde_json::json!({
+            "type": "object",
+            "required": ["as"],
+            "properties": {
+                "as": { "description": "The parser's name; with field also a list or a mapping." },
+                "field": { "type": "string", "description": "The line is a JSON object, and this field of it is parsed." },
+            },
+        });
+        let items = serde_json::json!({ "oneOf": [name, mapping] });
+        schemars::json_schema!({ "oneOf": [name, mapping, { "type": "array", "minItems": 1, "items": items }] })
     }
 
     fn inline_schema() -> bool {

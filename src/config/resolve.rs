@@ -72,7 +72,14 @@ impl Resolver<'_> {
 
     /// Reports a setting that is missing, at the innermost thing in the document that it should be a part of.
     pub(super) fn missing(&mut self, path: &str, help: &str) {
-        if self.demand == Demand::Partial || self.is_bad(path) {
+        if self.demand != Demand::Partial {
+            self.required(path, help);
+        }
+    }
+
+    /// The same of a setting without which what is around it means nothing, whatever else the configuration has to say.
+    pub(super) fn required(&mut self, path: &str, help: &str) {
+        if self.is_bad(path) {
             return;
         }
         let mut outer = Some(path);
@@ -251,6 +258,7 @@ impl Resolver<'_> {
             self.exclude(&format!("{path}.exclude[{index}]"), glob);
         }
         let deleted = raw.deleted.unwrap_or_default();
+        let shape = self.shape(path, raw.timestamp, raw.level, raw.names, raw.transforms.unwrap_or_default());
         SourceConfig {
             name,
             kind,
@@ -276,7 +284,8 @@ impl Resolver<'_> {
                 .0,
             multiline: raw.multiline.map(|raw| self.multiline(&format!("{path}.multiline"), raw)),
             encoding: self.encoding(&format!("{path}.encoding"), raw.encoding.as_deref()),
-            parse: raw.parse.unwrap_or(limits::PARSE),
+            parse: self.parser(&format!("{path}.parse"), raw.parse.as_ref()),
+            shape,
             on_parse_error: raw.on_parse_error.unwrap_or(limits::ON_PARSE_ERROR),
             add: self.add(&format!("{path}.add"), raw.add.unwrap_or_default()),
             rotate_wait: self.amount(&format!("{path}.rotate_wait"), raw.rotate_wait, &limits::ROTATE_WAIT).0,
@@ -371,15 +380,21 @@ impl Resolver<'_> {
             host: raw.host.unwrap_or(false),
             path: raw.path.unwrap_or(false),
             offset: raw.offset.unwrap_or(false),
+            id: raw.id.unwrap_or(false),
             stream: raw.stream.unwrap_or(true),
             time: raw.time.unwrap_or(true),
             tag: raw.tag.unwrap_or(true),
             kubernetes: raw.kubernetes.unwrap_or(true),
             metadata: raw.metadata.unwrap_or_default(),
         };
-        for (name, is_on) in [("host", add.host), ("path", add.path), ("offset", add.offset)] {
+        for (name, is_on, by) in [
+            ("host", add.host, "host"),
+            ("path", add.path, "path"),
+            ("offset", add.offset, "offset"),
+            ("_id", add.id, "id"),
+        ] {
             if is_on && add.fields.contains_key(name) {
-                let message = format!("is added by {path}.{name} too; rename the field, or switch that off");
+                let message = format!("is added by {path}.{by} too; rename the field, or switch that off");
                 self.report(&format!("{path}.fields.{name}"), message);
             }
         }
@@ -497,6 +512,8 @@ impl Resolver<'_> {
         AdminConfig {
             listen: self.listen(raw.listen.as_deref().unwrap_or(limits::ADMIN_LISTEN)),
             ready_max_age: self.amount("admin.ready_max_age", raw.ready_max_age, &limits::READY_MAX_AGE).0,
+            watchdog: Some(self.amount("admin.watchdog", raw.watchdog, &limits::WATCHDOG).0)
+                .filter(|limit| !limit.is_zero()),
         }
     }
 

@@ -51,7 +51,10 @@ impl Walk<'_> {
                 self.walked.bad.insert(path.to_owned());
                 None
             }
-            (Shape::Any, _) => node.to_json(),
+            (Shape::Any, _) => {
+                self.parts(path, node);
+                node.to_json()
+            }
             // A key whose fields are all commented out is as good as none.
             (_, Kind::Null) => None,
             (Shape::Choice(words), Kind::Text(text)) => {
@@ -71,6 +74,29 @@ impl Walk<'_> {
                 self.report(path, place, message);
                 None
             }
+        }
+    }
+
+    /// Where the parts of something stand that is checked later, and the keys of it that are given twice.
+    fn parts(&mut self, path: &str, node: &Node) {
+        match &node.kind {
+            Kind::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    self.walked.places.insert(path.clone(), item.place.clone());
+                    self.parts(&path, item);
+                }
+            }
+            Kind::Map(entries) => {
+                for entry in self.unique(path, entries) {
+                    let path = join(path, &entry.key);
+                    let is_container = matches!(entry.value.kind, Kind::List(_) | Kind::Map(_));
+                    let place = if is_container { &entry.place } else { &entry.value.place };
+                    self.walked.places.insert(path.clone(), place.clone());
+                    self.parts(&path, &entry.value);
+                }
+            }
+            Kind::Bad | Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
         }
     }
 

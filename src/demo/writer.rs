@@ -14,7 +14,8 @@ use super::logs::Logs;
 use super::parts::joined;
 use super::services::{SERVICES, Services};
 use super::{Error, Message};
-use crate::config::Parse;
+use crate::config::Parser;
+use crate::event::{Event, Value};
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::parse::{self, Added, Fields, Parsed};
@@ -67,7 +68,7 @@ impl Writer {
     }
 
     /// Writes the lines of a file into the first log.
-    pub async fn file(mut self, source: Source, parse: Parse) -> Result<(), Error> {
+    pub async fn file(mut self, source: Source, parse: Parser) -> Result<(), Error> {
         let Source { path, mut reader, size } = source;
         let unreadable = |source| Error::Input { path: path.clone(), source };
         let (mut chunk, mut line) = (Chunk::default(), Vec::new());
@@ -76,7 +77,7 @@ impl Writer {
             line.clear();
             let bytes = reader.read_until(b'\n', &mut line).map_err(unreadable)?;
             read += u64::try_from(bytes).unwrap_or(u64::MAX);
-            chunk.add_raw(&line, parse);
+            chunk.add_raw(&line, &parse);
             let half = !rotated && bytes > 0 && read >= size / 2;
             if bytes == 0 || half || chunk.bytes.len() >= WRITE_BYTES {
                 self.write(0, std::mem::take(&mut chunk)).await?;
@@ -160,7 +161,7 @@ impl Chunk {
     }
 
     /// Adds a line as it was read from a file, which may lack a newline if it is the last.
-    fn add_raw(&mut self, line: &[u8], parse: Parse) {
+    fn add_raw(&mut self, line: &[u8], parse: &Parser) {
         if line.is_empty() {
             return;
         }
@@ -174,15 +175,16 @@ impl Chunk {
 }
 
 /// The event that a line is expected to become, if any.
-fn event_of(line: &[u8], parser: Parse) -> Option<Vec<u8>> {
+fn event_of(line: &[u8], parser: &Parser) -> Option<Vec<u8>> {
     let (added, mut rendered, mut invalid_utf8) = (Added::default(), Vec::new(), false);
-    let fields = Fields { added: &added, offset: 0, origin: None };
+    let fields = Fields { added: &added, offset: 0, id: None, origin: None };
     // NULs at a line's start are a hole in the file, which is left out.
     let line = &line[line.iter().take_while(|&&b| b == 0).count()..];
-    let event = match parse::parse(parser, line, fields, &mut rendered, &mut invalid_utf8) {
+    let Some(way) = parser.direct() else { return by_fields(line, parser) };
+    let event = match parse::parse(way, line, fields, &mut rendered, &mut invalid_utf8) {
         Parsed::Verbatim { start, end } => line[start..end].to_vec(),
         Parsed::Rendered => rendered,
-        Parsed::Blank => return None,
+        Parsed::Blank | Parsed::Dropped => return None,
         Parsed::Refused => {
             parse::message(line, &[], fields, &mut rendered, &mut invalid_utf8);
             rendered
@@ -190,6 +192,20 @@ fn event_of(line: &[u8], parser: Parse) -> Option<Vec<u8>> {
     };
     // What does not fit into a record comes in parts, which the ledger joins.
     Some(if event.len() > max_event(DEFAULT_RECORD_LIMIT) { joined(line) } else { event })
+}
+
+/// The event of a line that is taken apart into fields.
+fn by_fields(line: &[u8], parser: &Parser) -> Option<Vec<u8>> {
+    let line = parse::without_return(line);
+    if line.trim_ascii().is_empty() && !parser.takes_blank() {
+        return None;
+    }
+    let (text, mut event, mut rendered) = (parse::text(line), Event::default(), Vec::new());
+    if parser.parse(&text, &mut event, &mut |_, _| {}).is_err() {
+        event.push(parse::MESSAGE, Value::text(&text));
+    }
+    event.write_to(&mut rendered);
+    Some(if rendered.len() > max_event(DEFAULT_RECORD_LIMIT) { joined(line) } else { rendered })
 }
 
 /// A number of lines, of which there are never so many that a float has none of them.
@@ -200,26 +216,28 @@ fn exact(lines: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::Direct;
 
     #[test]
     fn a_line_is_expected_as_the_parser_makes_it() {
-        let event =
-            |line: &[u8], parse| event_of(line, parse).map(|event| String::from_utf8_lossy(&event).into_owned());
-        assert_eq!(event(b" x\r", Parse::Raw).unwrap(), " x");
-        assert_eq!(event(b"", Parse::Raw).unwrap(), "");
-        assert_eq!(event(b"\0\0a\0", Parse::Raw).unwrap(), "a\0");
-        assert_eq!(event(b" {\"a\":1}\r", Parse::Json).unwrap(), "{\"a\":1}");
-        assert_eq!(event(b"text", Parse::Json).unwrap(), "{\"message\":\"text\"}");
-        assert_eq!(event(b" \r", Parse::Json), None);
+        let event = |line: &[u8], way: Direct| {
+            event_of(line, &way.into()).map(|event| String::from_utf8_lossy(&event).into_owned())
+        };
+        assert_eq!(event(b" x\r", Direct::Raw).unwrap(), " x");
+        assert_eq!(event(b"", Direct::Raw).unwrap(), "");
+        assert_eq!(event(b"\0\0a\0", Direct::Raw).unwrap(), "a\0");
+        assert_eq!(event(b" {\"a\":1}\r", Direct::Json).unwrap(), "{\"a\":1}");
+        assert_eq!(event(b"text", Direct::Json).unwrap(), "{\"message\":\"text\"}");
+        assert_eq!(event(b" \r", Direct::Json), None);
     }
 
     #[test]
     fn a_chunk_is_the_file_and_its_lines() {
         let mut chunk = Chunk::default();
         for line in [&b"a\n"[..], b"\n", b"{}\n", b"b"] {
-            chunk.add_raw(line, Parse::Json);
+            chunk.add_raw(line, &Parser::json());
         }
-        chunk.add_raw(b"", Parse::Json);
+        chunk.add_raw(b"", &Parser::json());
         assert_eq!((chunk.bytes.as_slice(), chunk.lines.len(), chunk.blank), (&b"a\n\n{}\nb"[..], 3, 1));
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Registry};
 
-use crate::metrics::{Description, Table, counters, gauge, register, render};
+use crate::metrics::gathered::Gathered;
+use crate::metrics::{Description, Table, counters, gauge, register, text};
 
 /// Seconds of a review: the API server waits for them.
 const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -123,7 +124,7 @@ impl Metrics {
 
     /// The text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
-        render(&self.registry)
+        text(&Gathered::new(self.registry.gather()))
     }
 
     pub(super) fn answered(&self, outcome: Outcome, took: Duration) {

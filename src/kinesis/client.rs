@@ -6,6 +6,8 @@
 mod body;
 mod credentials;
 mod describe;
+mod probe;
+mod read;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ use crate::kinesis::verdict::{self, Origin};
 use body::PreparedBody;
 use credentials::{Keeper, RoleRefused, Source};
 pub use describe::{Asked, DescribeStream, OpenShard, StreamInfo};
+pub use probe::{Allowed, Caller, caller};
+pub use read::{Batch, Place, ReadRecord, ReadShard};
 
 /// How long setting up a connection may take. The KPL gives it 6 s; a refused or unroutable endpoint should show sooner than a slow request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -34,6 +34,17 @@ pub enum Loss {
     OutsideShard,
 }
 
+impl Loss {
+    /// The reason in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyIndex => "a record in it names a key that it does not have",
+            Self::HashKey => "a record in it has an explicit hash key that is no number of 128 bits",
+            Self::OutsideShard => "a record in it hashes outside the shard that it was read from",
+        }
+    }
+}
+
 /// One user record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserRecord<'a> {

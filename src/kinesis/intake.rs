@@ -12,6 +12,7 @@ use super::{DEAD_LETTER_RETRY, Sender, Spare, goes};
 use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
 use crate::event::{Batch, Span, join_span};
+use crate::line::{DROP_REASONS, Shaped};
 
 impl<P: PutRecords> Sender<P> {
     pub(super) fn take(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
@@ -53,7 +54,8 @@ impl<P: PutRecords> Sender<P> {
     fn account(&self, batch: &Batch) {
         let (m, c) = (&self.metrics, &batch.counts);
         let source = &[&*batch.source_name][..];
-        let dropped = c.dropped_blank + c.dropped_parse;
+        let transformed: u64 = c.shaped.dropped.iter().sum();
+        let dropped = c.dropped_blank + c.dropped_parse + transformed;
         m.read_bytes.with_label_values(source).inc_by(batch.end - batch.start);
         m.read_lines.with_label_values(source).inc_by(c.lines);
         m.events.with_label_values(source).inc_by((batch.events.len() + batch.rejected.len()) as u64 + dropped);
@@ -62,10 +64,16 @@ impl<P: PutRecords> Sender<P> {
                 m.dropped_events.with_label_values(&["parse", reason]).inc_by(count);
             }
         }
-        if c.parse_errors > 0 {
-            m.parse_errors.with_label_values(&[batch.parser]).inc_by(c.parse_errors);
+        for (count, reason) in c.shaped.dropped.iter().zip(DROP_REASONS) {
+            if *count > 0 {
+                m.dropped_events.with_label_values(&["transform", reason]).inc_by(*count);
+            }
         }
-        for (count, format) in [(c.cri_errors, "cri"), (c.docker_errors, "docker")] {
+        self.account_times(&batch.source_name, &c.shaped);
+        if c.parse_errors > 0 {
+            m.parse_errors.with_label_values(&[&*batch.parser]).inc_by(c.parse_errors);
+        }
+        for (count, format) in [(c.cri_errors, "cri"), (c.docker_errors, "docker"), (c.nested_errors, "nested")] {
             if count > 0 {
                 m.parse_errors.with_label_values(&[format]).inc_by(count);
             }
@@ -90,6 +98,19 @@ impl<P: PutRecords> Sender<P> {
             if count > 0 {
                 fallbacks.with_label_values(&[reason]).inc_by(count);
             }
+        }
+    }
+
+    fn account_times(&self, source: &str, shaped: &Shaped) {
+        let m = &self.metrics;
+        for (count, reason) in [(shaped.times_missing, "missing"), (shaped.times_unreadable, "unreadable")] {
+            if count > 0 {
+                m.timestamp_errors.with_label_values(&[source, reason]).inc_by(count);
+            }
+        }
+        if let Some(nanos) = shaped.skew_nanos {
+            #[expect(clippy::cast_precision_loss, reason = "to the nanosecond nobody wants it of days")]
+            m.event_skew.with_label_values(&[source]).set(nanos as f64 / 1e9);
         }
     }
 

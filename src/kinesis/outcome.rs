@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
 use crate::event::join_span;
+use crate::heartbeat::Doing;
 
 /// What a shard says that has no room.
 const NO_ROOM: &str = "ProvisionedThroughputExceededException";
@@ -44,6 +45,7 @@ impl<P: PutRecords> Sender<P> {
     }
 
     pub(super) fn land(&mut self, id: u64, answer: Answer) {
+        self.beat(Doing::Sends);
         let Some(flight) = self.flights.remove(&id) else { unreachable!("a request lands once") };
         let now = Instant::now();
         let stream = &[&*self.config.stream];
@@ -65,10 +67,13 @@ impl<P: PutRecords> Sender<P> {
     fn judge_records(&mut self, flight: Flight, results: Vec<EntryResult>, now: Instant) {
         for (record, result) in flight.records.into_iter().zip(results) {
             match result {
-                EntryResult::Stored { shard } => {
-                    if let Some(shard) = self.placement.shards.index(&shard) {
+                EntryResult::Stored { shard: id } => {
+                    if let Some(shard) = self.placement.shards.index(&id) {
                         self.map_is_stale |= self.placement.shards.seen(record.hash, shard);
                         self.pacer.stored(shard, record.size, now);
+                        let shard = &[&*self.config.stream, &*id];
+                        self.metrics.shard_records.with_label_values(shard).inc();
+                        self.metrics.shard_bytes.with_label_values(shard).inc_by(record.size as u64);
                     }
                     self.deliver(&record, now);
                 }

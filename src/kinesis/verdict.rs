@@ -151,8 +151,16 @@ pub fn way_out(code: &str) -> &'static str {
         code if code.starts_with("Http") => {
             "what answers is not the service: check kinesis.endpoint, and what lies between here and there"
         }
-        _ => "the service refuses the requests: see the code",
+        _ => UNKNOWN_WAY_OUT,
     }
+}
+
+/// What is to be said of a code that nobody knows.
+const UNKNOWN_WAY_OUT: &str = "the service refuses the requests: see the code";
+
+/// The same, if it says more than the code does.
+pub fn known_way_out(code: &str) -> Option<&'static str> {
+    Some(way_out(code)).filter(|words| *words != UNKNOWN_WAY_OUT)
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::ids::Ids;
 use super::ranges::{Range, Spans};
 use super::{LineConfig, Lines};
 use crate::config::{LongLines, OnParseError};
-use crate::event::{EventRef, Further, Rejected, Value};
+use crate::event::{EventRef, Further, Value};
 use crate::frame::char_boundary;
 use crate::parse::{self, Added, Fields, Origin, Parsed};
 
@@ -63,9 +64,16 @@ pub(super) struct Emitter {
     pub(super) max_event: usize,
     /// Bytes without an event that no event has been found yet to go with.
     pub(super) idle: Option<Range>,
+    /// What the next event is called.
+    ids: Option<Ids>,
 }
 
 impl Emitter {
+    pub(super) fn new(config: Arc<LineConfig>, added: Added, tag: String) -> Self {
+        let ids = added.id().map(Ids::new);
+        Self { config, added, tag, max_event: usize::MAX, idle: None, ids }
+    }
+
     /// A whole line.
     pub(super) fn line(&mut self, text: Text<'_>, spans: Spans<'_>, lines: &mut Lines) {
         if text.bytes.len() > self.max_text(text) {
@@ -73,6 +81,9 @@ impl Emitter {
         }
         let from = lines.rendered.len();
         let mut invalid_utf8 = text.replaced;
+        if let Some(ids) = &mut self.ids {
+            ids.name(spans);
+        }
         let parsed = self.parse(text, lines, &mut invalid_utf8);
         let (start, end, rendered) = match (parsed, text.at) {
             (Parsed::Verbatim { start, end }, Some(at)) => (at + start, at + end, false),
@@ -85,7 +96,7 @@ impl Emitter {
                 lines.counts.dropped_blank += 1;
                 return self.unused(spans, lines);
             }
-            (Parsed::Refused, _) => return self.unused(spans, lines),
+            (Parsed::Refused | Parsed::Dropped, _) => return self.unused(spans, lines),
         };
         if end - start > self.max_event {
             lines.rendered.truncate(from);
@@ -96,8 +107,12 @@ impl Emitter {
     }
 
     fn parse(&self, text: Text<'_>, lines: &mut Lines, invalid_utf8: &mut bool) -> Parsed {
+        let Some(way) = self.config.direct() else { return self.shaped(text, lines, invalid_utf8) };
         let fields = self.fields(text.start, text.origin);
-        let parsed = parse::parse(self.config.parse, text.bytes, fields, &mut lines.rendered, invalid_utf8);
+        let parsed = parse::parse(way, text.bytes, fields, &mut lines.rendered, invalid_utf8);
+        if lines.trail.is_some() {
+            self.explain_direct(text, parsed, lines);
+        }
         if parsed != Parsed::Refused {
             return parsed;
         }
@@ -110,7 +125,7 @@ impl Emitter {
             }
             OnParseError::Drop => lines.counts.dropped_parse += 1,
             OnParseError::DeadLetter => {
-                lines.rejected.push(Rejected { line: text.bytes.to_vec(), reason: "parse_error" });
+                self.reject(text.bytes, "parse_error", lines);
             }
         }
         Parsed::Refused
@@ -122,8 +137,8 @@ impl Emitter {
         self.config.max_line_bytes.saturating_mul(growth)
     }
 
-    fn fields<'a>(&'a self, offset: u64, origin: Option<Origin<'a>>) -> Fields<'a> {
-        Fields { added: &self.added, offset, origin }
+    pub(super) fn fields<'a>(&'a self, offset: u64, origin: Option<Origin<'a>>) -> Fields<'a> {
+        Fields { added: &self.added, offset, id: self.ids.as_ref().map(Ids::current), origin }
     }
 
     /// A line whose event is larger than a record or a line may be.
@@ -145,22 +160,21 @@ impl Emitter {
             let from = lines.rendered.len();
             let start = if settled == 0 { text.start } else { spans.cut(settled, 1).first().unwrap_or(text.start) };
             let (taken, invalid_utf8) =
-                self.fit(Text { bytes: rest, start, ..text }, Extent::Part { last }, part, lines);
+                self.fit(Text { bytes: rest, start, ..text }, Extent::Part { last }, part, spans, lines);
             lines.counts.invalid_utf8 += u64::from(invalid_utf8 || text.replaced);
             part.ordinal += 1;
-            let place = (from, lines.rendered.len(), true);
             if taken == rest.len() {
                 if settled == 0 {
-                    self.push(place, spans, lines);
+                    self.push_part(from, spans, lines);
                 } else {
-                    self.push(place, spans.cut(settled, size).spans(), lines);
+                    self.push_part(from, spans.cut(settled, size).spans(), lines);
                 }
                 return;
             }
             rest = &rest[taken..];
             let share = (taken / if text.decoded { MAX_DECODED_GROWTH } else { 1 }) as u64;
             let share = share.min((size - settled).saturating_sub(1));
-            self.push(place, spans.cut(settled, share).spans(), lines);
+            self.push_part(from, spans.cut(settled, share).spans(), lines);
             settled += share;
         }
     }
@@ -168,16 +182,28 @@ impl Emitter {
     /// The beginning of a line whose rest nobody gets.
     pub(super) fn truncated(&mut self, text: Text<'_>, spans: Spans<'_>, lines: &mut Lines) {
         let from = lines.rendered.len();
-        let (taken, invalid_utf8) = self.fit(text, Extent::Truncated, &Part::default(), lines);
+        let (taken, invalid_utf8) = self.fit(text, Extent::Truncated, &Part::default(), spans, lines);
         lines.counts.truncated += 1;
         lines.counts.truncated_bytes += (text.bytes.len() - taken) as u64;
         lines.counts.invalid_utf8 += u64::from(invalid_utf8 || text.replaced);
+        self.push_part(from, spans, lines);
+    }
+
+    /// A part, or the beginning of a line, which was rendered from there on without its name: how much of the file it stands for was not known.
+    fn push_part(&mut self, from: usize, spans: Spans<'_>, lines: &mut Lines) {
+        if let Some(ids) = &mut self.ids {
+            ids.name(spans);
+            parse::append_id(ids.current(), &mut lines.rendered);
+        }
         self.push((from, lines.rendered.len(), true), spans, lines);
     }
 
     /// Bytes that no event is made of.
     pub(super) fn unused(&mut self, spans: Spans<'_>, lines: &mut Lines) {
         for range in spans.all() {
+            if let Some(ids) = &mut self.ids {
+                ids.skipped(range);
+            }
             match &mut self.idle {
                 Some(idle) if idle.1 == range.0 => idle.1 = range.1,
                 idle => {
@@ -198,6 +224,9 @@ impl Emitter {
         if spans.earlier.is_empty() && self.idle.is_some_and(|idle| idle.1 == span_start) {
             span_start = self.idle.take().map_or(span_start, |idle| idle.0);
         }
+        if let Some(ids) = &mut self.ids {
+            ids.told();
+        }
         let event = small(lines.events.len());
         lines.events.push(EventRef { start: small(start), end: small(end), rendered, span_start, span_end });
         lines.more.extend(spans.earlier.iter().map(|&(start, end)| Further { event, start, end }));
@@ -205,10 +234,11 @@ impl Emitter {
 
     /// Renders as much of a line as fits into one event, and answers how much that was. Escapes can make text six times as long, so what
     /// fits is found by halving; a few bytes always fit.
-    fn fit(&self, text: Text<'_>, extent: Extent, part: &Part, lines: &mut Lines) -> (usize, bool) {
+    fn fit(&self, text: Text<'_>, extent: Extent, part: &Part, spans: Spans<'_>, lines: &mut Lines) -> (usize, bool) {
         let line = text.bytes;
         let from = lines.rendered.len();
-        let limit = self.max_event.min(self.max_text(text)).max(SMALLEST_PART_BYTES);
+        let max_event = self.max_event - self.ids.as_ref().map_or(0, |ids| ids.longest(spans)).min(self.max_event);
+        let limit = max_event.min(self.max_text(text)).max(SMALLEST_PART_BYTES);
         let mut take = line.len().min(limit);
         loop {
             let cut = if take < line.len() { char_boundary(line, take) } else { take };
@@ -219,8 +249,8 @@ impl Emitter {
                 Extent::Truncated => extent,
             };
             let beginning = Text { bytes: &line[..cut], ..text };
-            self.render_cut(beginning, extent, part, &mut lines.rendered, &mut invalid_utf8);
-            if lines.rendered.len() - from <= self.max_event || take <= SMALLEST_PART_BYTES {
+            self.render_cut(beginning, extent, part, lines, &mut invalid_utf8);
+            if lines.rendered.len() - from <= max_event || take <= SMALLEST_PART_BYTES {
                 return (cut, invalid_utf8);
             }
             lines.rendered.truncate(from);
@@ -228,8 +258,9 @@ impl Emitter {
         }
     }
 
-    /// A part of a line carries the fields by which Docker's log drivers mark parts, so that what joins those joins these.
-    fn render_cut(&self, text: Text<'_>, extent: Extent, part: &Part, out: &mut Vec<u8>, invalid_utf8: &mut bool) {
+    /// A part of a line carries the fields by which Docker's log drivers mark parts, so that what joins those joins these. Of the transforms only
+    /// those that redact are for it: it has no fields.
+    fn render_cut(&self, text: Text<'_>, extent: Extent, part: &Part, lines: &mut Lines, invalid_utf8: &mut bool) {
         let owned = |t: String| Value::Text(Cow::Owned(t));
         let marks = match extent {
             Extent::Truncated => vec![("truncated", Value::Bool(true))],
@@ -243,7 +274,10 @@ impl Emitter {
         // Only the end of the line can be a line's end.
         let whole = matches!(extent, Extent::Part { last: true });
         let line = if whole { parse::without_return(text.bytes) } else { text.bytes };
-        parse::message(line, &marks, self.fields(text.start, text.origin), out, invalid_utf8);
+        let fields = Fields { id: None, ..self.fields(text.start, text.origin) };
+        let redacted = self.redacted(line, lines);
+        let line = redacted.as_deref().map_or(line, str::as_bytes);
+        parse::message(line, &marks, fields, &mut lines.rendered, invalid_utf8);
     }
 }
 

@@ -6,8 +6,8 @@ use crate::multiline::{Multiline, Rule};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-fn config(parse: Parse, max: usize, long_lines: LongLines) -> LineConfig {
-    LineConfig { parse, max_line_bytes: max, long_lines, ..LineConfig::default() }
+fn config(parse: Direct, max: usize, long_lines: LongLines) -> LineConfig {
+    LineConfig { parse: parse.into(), max_line_bytes: max, long_lines, ..LineConfig::default() }
 }
 
 fn builder(config: LineConfig) -> LineBuilder {
@@ -40,7 +40,7 @@ fn bytes(lines: &Lines, chunk: &[u8], e: &EventRef) -> Vec<u8> {
 #[test]
 fn parts_say_which_they_are_and_join_to_the_line() {
     let (events, lines) =
-        run(builder(config(Parse::Json, 10, LongLines::Split)), b"{\"a\":1}\n0123456789abcdefghijKLM\n{}\n", 1000);
+        run(builder(config(Direct::Json, 10, LongLines::Split)), b"{\"a\":1}\n0123456789abcdefghijKLM\n{}\n", 1000);
     assert_eq!(events.first().unwrap(), b"{\"a\":1}");
     assert_eq!(events.last().unwrap(), b"{}");
     let parts: Vec<Json> = events[1..4].iter().map(|e| serde_json::from_slice(e).unwrap()).collect();
@@ -54,7 +54,7 @@ fn parts_say_which_they_are_and_join_to_the_line() {
 
 #[test]
 fn a_return_where_a_line_is_cut_is_kept_and_one_at_its_end_is_not() {
-    let (events, _) = run(builder(config(Parse::Json, 4, LongLines::Split)), b"abc\rdef\r\n", 1000);
+    let (events, _) = run(builder(config(Direct::Json, 4, LongLines::Split)), b"abc\rdef\r\n", 1000);
     let joined: String = events
         .iter()
         .map(|e| serde_json::from_slice::<Json>(e).unwrap()["message"].as_str().unwrap().to_owned())
@@ -64,7 +64,7 @@ fn a_return_where_a_line_is_cut_is_kept_and_one_at_its_end_is_not() {
 
 #[test]
 fn a_truncated_line_says_so_and_its_lost_bytes_are_counted() {
-    let (events, lines) = run(builder(config(Parse::Raw, 10, LongLines::Truncate)), b"0123456789abcdef\nx\n", 1000);
+    let (events, lines) = run(builder(config(Direct::Raw, 10, LongLines::Truncate)), b"0123456789abcdef\nx\n", 1000);
     assert_eq!(events, [&b"{\"message\":\"0123456789\",\"truncated\":true}"[..], b"x"]);
     assert_eq!(lines.counts, Counts { lines: 2, truncated: 1, truncated_bytes: 7, ..Counts::default() });
 }
@@ -73,7 +73,7 @@ fn a_truncated_line_says_so_and_its_lost_bytes_are_counted() {
 fn an_event_too_large_for_a_record_is_split_until_it_fits() {
     let mut line = "\u{1}".repeat(5000);
     line.push('\n');
-    let (events, lines) = run(builder(config(Parse::Raw, 1 << 20, LongLines::Split)), line.as_bytes(), 4000);
+    let (events, lines) = run(builder(config(Direct::Raw, 1 << 20, LongLines::Split)), line.as_bytes(), 4000);
     assert!(events.iter().all(|e| e.len() <= 4000) && events.len() > 7);
     let joined: String = events
         .iter()
@@ -89,7 +89,7 @@ fn an_event_too_large_for_a_record_is_split_until_it_fits() {
 fn a_refused_line_is_kept_dropped_or_rejected_as_configured() {
     let file = b"oops\n\n{\"a\":1}\n";
     let with = |on_parse_error| {
-        let config = LineConfig { on_parse_error, ..config(Parse::Json, 100, LongLines::Split) };
+        let config = LineConfig { on_parse_error, ..config(Direct::Json, 100, LongLines::Split) };
         run(builder(config), file, 1000)
     };
     let (events, lines) = with(OnParseError::Keep);
@@ -106,7 +106,7 @@ proptest! {
     /// For all files without NULs and carriage returns, raw events of lines within the limits are the file's lines, byte for byte.
     #[test]
     fn raw_events_are_the_lines(file in prop::collection::vec(prop_oneof![4 => 14u8.., 1 => Just(b'\n')], 0..400)) {
-        let (events, lines) = run(builder(config(Parse::Raw, 1000, LongLines::Split)), &file, 1000);
+        let (events, lines) = run(builder(config(Direct::Raw, 1000, LongLines::Split)), &file, 1000);
         let mut joined = events.join(&b'\n');
         if file.last() == Some(&b'\n') {
             joined.push(b'\n');
@@ -118,7 +118,7 @@ proptest! {
     /// For all limits, no event is larger than a record may hold, and every byte of every line is in one.
     #[test]
     fn split_events_fit_and_lose_nothing(text in "[a-z\\x01\"\u{e9}\n]{0,600}", max in 8usize..200, max_event in 500usize..800) {
-        let (events, _) = run(builder(config(Parse::Json, max, LongLines::Split)), text.as_bytes(), max_event);
+        let (events, _) = run(builder(config(Direct::Json, max, LongLines::Split)), text.as_bytes(), max_event);
         let mut joined = String::new();
         for e in &events {
             prop_assert!(e.len() <= max_event);
@@ -131,7 +131,7 @@ proptest! {
 }
 
 fn container(format: LineFormat, max: usize) -> LineConfig {
-    LineConfig { format, ..config(Parse::Raw, max, LongLines::Split) }
+    LineConfig { format, ..config(Direct::Raw, max, LongLines::Split) }
 }
 
 fn with_stream(config: LineConfig) -> LineBuilder {
@@ -185,7 +185,7 @@ fn dockers_entries_are_joined_until_one_ends_with_a_newline() {
 #[test]
 fn a_text_that_needs_nothing_stays_where_it_is() {
     let file = b"2026-01-02T03:04:05.1Z stdout F {\"a\":1}\n{\"log\":\"{}\\n\"}\n";
-    let config = LineConfig { parse: Parse::Json, ..container(LineFormat::Cri, 1000) };
+    let config = LineConfig { parse: Parser::json(), ..container(LineFormat::Cri, 1000) };
     let (events, lines) = run(builder(config), file, 1000);
     assert_eq!(events[0], b"{\"a\":1}");
     assert!(!lines.events[0].rendered);
@@ -372,7 +372,7 @@ proptest! {
 fn a_file_in_another_encoding_becomes_utf_8() {
     let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let file = wide("\u{feff}one \u{a00}\r\n\u{1f600}\n\nend");
-    let config = LineConfig { parse: Parse::Json, ..LineConfig::default() };
+    let config = LineConfig { parse: Parser::json(), ..LineConfig::default() };
     let (events, lines) = run(builder(config.clone()), &file, 1000);
     assert_eq!(texts(&events), ["one \u{a00}", "\u{1f600}", "end"]);
     assert_eq!((lines.counts.lines, lines.counts.dropped_blank, lines.counts.invalid_utf8), (4, 1, 0));
@@ -393,12 +393,12 @@ fn a_file_in_another_encoding_becomes_utf_8() {
 
 #[test]
 fn a_byte_order_mark_that_is_written_bit_by_bit_is_waited_for() {
-    let mut line = builder(config(Parse::Raw, 100, LongLines::Split));
+    let mut line = builder(config(Direct::Raw, 100, LongLines::Split));
     let mut lines = Lines::default();
     assert_eq!(line.advance(b"\xef\xbb", 0, 1000, Instant::now(), &mut lines), 0);
     assert_eq!(line.advance(b"\xef\xbb\xbf", 0, 1000, Instant::now(), &mut lines), 3);
     assert_eq!(lines.unused, [(0, 3)]);
-    let (events, _) = run(builder(config(Parse::Raw, 100, LongLines::Split)), b"\xef\xbb", 1000);
+    let (events, _) = run(builder(config(Direct::Raw, 100, LongLines::Split)), b"\xef\xbb", 1000);
     assert_eq!(events, [b"\xef\xbb"]);
 }
 
@@ -406,7 +406,7 @@ fn a_byte_order_mark_that_is_written_bit_by_bit_is_waited_for() {
 fn parts_of_decoded_text_settle_no_byte_of_which_the_text_is_in_a_later_one() {
     let file = vec![0x80; 5000];
     let encoding = Encoding::of_label("windows-1252").unwrap();
-    let config = LineConfig { encoding, ..config(Parse::Raw, 1 << 20, LongLines::Split) };
+    let config = LineConfig { encoding, ..config(Direct::Raw, 1 << 20, LongLines::Split) };
     let (events, lines) = run(builder(config), &file, 2000);
     assert_eq!(texts(&events).concat(), "\u{20ac}".repeat(5000));
     let mut before = 0;
@@ -424,7 +424,7 @@ fn a_hole_in_a_file_is_skipped_and_counted() {
     let mut file = b"whole\nbegun".to_vec();
     file.resize(file.len() + 1000, 0);
     file.extend_from_slice(b"next\n");
-    let (events, lines) = run(builder(config(Parse::Raw, 1 << 20, LongLines::Split)), &file, 1000);
+    let (events, lines) = run(builder(config(Direct::Raw, 1 << 20, LongLines::Split)), &file, 1000);
     assert_eq!(events, [&b"whole"[..], b"begun", b"next"]);
     assert_eq!(lines.counts, Counts { lines: 3, nul_bytes: 1000, ..Counts::default() });
 }
@@ -432,7 +432,7 @@ fn a_hole_in_a_file_is_skipped_and_counted() {
 #[test]
 fn what_is_rendered_of_one_stretch_is_bounded() {
     let fields = [("blob".to_owned(), Json::from("x".repeat(10_000)))];
-    let config = Arc::new(config(Parse::Raw, 100, LongLines::Split));
+    let config = Arc::new(config(Direct::Raw, 100, LongLines::Split));
     let mut line = LineBuilder::new(config, Added::new(fields, false), "tag".to_owned(), 0, 0);
     let file = b"a\n".repeat(1000);
     let (mut at, mut calls, mut events) = (0, 0, 0);

@@ -151,7 +151,7 @@ fn assemble(mut batch: Batch, parts: BTreeMap<StreamIndex, Part>, keeper: Stream
         let other = Batch {
             source: batch.source,
             source_name: Arc::clone(&batch.source_name),
-            parser: batch.parser,
+            parser: Arc::clone(&batch.parser),
             lane: batch.lane,
             partition_key: Arc::clone(&batch.partition_key),
             chunk: Vec::new(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// Dots in a name lead into objects. Deeper ones than this are nobody's logs, and each level is a pass over a value.
-pub(super) const MAX_PARTS: usize = 8;
+pub(crate) const MAX_PARTS: usize = 8;
 
 /// What begins the name of something that is known of an event without a look at it.
 const META: char = '@';
@@ -53,7 +53,7 @@ pub enum TemplateError {
 
 /// What is known of every event without a look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meta {
+pub(crate) enum Meta {
     /// The name of the configured source.
     Source,
     /// The path of the file, as it was before any rotation.
@@ -64,7 +64,7 @@ pub(super) enum Meta {
 
 /// One of the alternatives between bars. Fields are named as the user of the type likes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Choice<F> {
+pub(crate) enum Choice<F> {
     Field(F),
     Meta(Meta),
     Constant(String),
@@ -72,7 +72,7 @@ pub(super) enum Choice<F> {
 
 /// A stretch of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece<F> {
+pub(crate) enum Piece<F> {
     /// Text as it stands.
     Literal(String),
     /// The first of these that is there.
@@ -141,7 +141,7 @@ impl Template {
     }
 
     /// The pieces, with the names of fields as this turns them.
-    pub(super) fn pieces<F>(&self, mut field: impl FnMut(&str) -> F) -> Vec<Piece<F>> {
+    pub(crate) fn pieces<F>(&self, mut field: impl FnMut(&str) -> F) -> Vec<Piece<F>> {
         let mut choice = |choice: &Choice<String>| match choice {
             Choice::Field(name) => Choice::Field(field(name)),
             Choice::Meta(meta) => Choice::Meta(*meta),

@@ -39,7 +39,7 @@ fn batch(events: &[&str], budget: &Arc<Budget>) -> Batch {
     Batch {
         source: SourceId(1),
         source_name: "app".into(),
-        parser: "raw",
+        parser: "raw".into(),
         lane: LaneId(1),
         partition_key: "source-key".into(),
         chunk,

@@ -14,10 +14,11 @@ use super::forward::{
 };
 use super::pipe::{Running, Why};
 use super::{fifo, forward, stdin};
-use crate::config::{ForwardSettings, Parse, SourceConfig, SourceKind};
+use crate::config::{ForwardSettings, SourceConfig, SourceKind};
 use crate::firelens;
 use crate::firelens::health;
 use crate::metrics::Metrics;
+use crate::parse::Direct;
 use crate::spool::Feed;
 
 /// Why a feeder cannot be started.
@@ -215,7 +216,7 @@ async fn answer(health: Option<TcpListener>) {
 
 /// What a server makes of a source's events.
 fn outlet(source: &SourceConfig, feed: Feed) -> Outlet {
-    let layout = Layout::new(source.add.tag, source.add.time, source.parse == Parse::Json);
+    let layout = Layout::new(source.add.tag, source.add.time, source.parse.direct() == Some(Direct::Json));
     Outlet { source: source.name.as_str().into(), feed, layout }
 }
 

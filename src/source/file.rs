@@ -19,11 +19,11 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
 use self::discover::{Excludes, Glob};
-use crate::config::{self, LineFormat, Parse, SourceConfig, SourceKind, StartAt};
+use crate::config::{self, LineFormat, Parser, SourceConfig, SourceKind, StartAt};
 use crate::container::kubelet;
 use crate::line::LineConfig;
 use crate::multiline::Multiline;
-use crate::parse::{Added, Known};
+use crate::parse::{Added, Known, Whence};
 use crate::route::Router;
 
 /// A configured source, ready to open files.
@@ -68,6 +68,7 @@ impl Group {
             start_at: config.start_at,
             line: Arc::new(LineConfig {
                 parse: parser(config),
+                shape: config.shape.clone(),
                 on_parse_error: config.on_parse_error,
                 max_line_bytes: config.max_line_bytes,
                 long_lines: config.long_lines,
@@ -117,11 +118,8 @@ impl Group {
     }
 
     /// The `parser` label.
-    pub fn parser(&self) -> &'static str {
-        match self.line.parse {
-            Parse::Raw => "raw",
-            Parse::Json => "json",
-        }
+    pub fn parser(&self) -> &Arc<str> {
+        self.line.parse.label()
     }
 
     /// The fields that events of a file at this path get.
@@ -141,6 +139,12 @@ impl Group {
         Added::new(fields, self.add.offset)
             .with_origin(self.add.stream, self.add.time, kubernetes.map(Into::into))
             .as_objects(self.line.multiline.is_some() || !self.add.metadata.is_empty())
+            .with_whence(Whence { source: self.name.to_string(), path: path.to_owned(), host: self.host.clone() })
+    }
+
+    /// The same for a file of this tag, which its events' names begin with if they have one.
+    pub fn added_with_id(&self, added: Added, tag: u64) -> Added {
+        if self.add.id { added.with_id(format!("{tag:016x}")) } else { added }
     }
 
     /// The partition key of a file at this path: the machine is part of it, or every pod's `/var/log/app.log` would share a shard.
@@ -160,16 +164,25 @@ impl Group {
 }
 
 /// What lines are read as. Those of a Forward server are objects already, in which `log` is what it was to become, so that they are looked at only
-/// where something is added.
-fn parser(config: &SourceConfig) -> Parse {
+/// where something is added. Any other parser is for what `log` says.
+fn parser(config: &SourceConfig) -> Parser {
     let add = &config.add;
-    let adds = add.host || add.path || add.offset || !add.fields.is_empty() || !add.metadata.is_empty();
-    match (config.kind, adds) {
-        (SourceKind::Forward, true) => Parse::Json,
-        (SourceKind::Forward, false) => Parse::Raw,
-        _ => config.parse,
+    let adds = !config.shape.is_empty()
+        || add.host
+        || add.path
+        || add.offset
+        || add.id
+        || !add.fields.is_empty()
+        || !add.metadata.is_empty();
+    match (config.kind, config.parse.direct()) {
+        (SourceKind::Forward, Some(_)) if adds => Parser::json(),
+        (SourceKind::Forward, Some(_)) => Parser::raw(),
+        (SourceKind::Forward, None) if !config.parse.is_of_fields() => config.parse.clone().of_field(LOG),
+        _ => config.parse.clone(),
     }
 }
 
+/// The field of a Forward client's record that holds the line.
+const LOG: &str = "log";
 /// Of a key that is too long, this much of the host stays readable (a host name has at most 64 characters of one byte on Linux).
 const MAX_HOST_IN_KEY: usize = 48;

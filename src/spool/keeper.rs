@@ -12,6 +12,7 @@ use super::segments::{Segment, Segments};
 use super::{Handed, Lines};
 use crate::clock;
 use crate::config::{Fsync, OnFull, SpoolConfig};
+use crate::heartbeat::{Beat, Doing};
 use crate::metrics::Metrics;
 
 /// How long it waits before it tries a full disk again.
@@ -55,6 +56,7 @@ pub struct Keeper {
     sync_due: Instant,
     /// The disk has refused something, and not taken anything since.
     is_failing: bool,
+    beat: Arc<Beat>,
 }
 
 impl Keeper {
@@ -63,16 +65,24 @@ impl Keeper {
         let segments = Segments::open(&dir)?;
         let now = Instant::now();
         let (is_dirty, is_failing) = (false, false);
-        Ok(Self { source, dir, config, segments, metrics, is_dirty, sync_due: now, is_failing })
+        let beat = Arc::default();
+        Ok(Self { source, dir, config, segments, metrics, is_dirty, sync_due: now, is_failing, beat })
+    }
+
+    /// What the watchdog looks at.
+    pub fn beat(&self) -> Arc<Beat> {
+        Arc::clone(&self.beat)
     }
 
     /// Keeps lines until there are no feeders any more.
     pub async fn run(mut self, mut ch: Channels) {
         loop {
             self.tell();
+            self.beat.at(Doing::Nothing);
             tokio::select! {
                 handed = ch.handed.recv() => match handed {
                     Some(Handed { lines, kept }) => {
+                        self.beat.at(Doing::Keeps);
                         self.take(&mut ch, &lines).await;
                         // A feeder that has gone meanwhile knows less than it could, and what it wrote is kept all the same.
                         kept.send(()).ok();
@@ -85,6 +95,7 @@ impl Keeper {
         }
         self.sync();
         self.tell();
+        self.beat.at(Doing::Nothing);
     }
 
     async fn take(&mut self, ch: &mut Channels, lines: &Lines) {
@@ -143,6 +154,7 @@ impl Keeper {
     }
 
     fn sync(&mut self) {
+        self.beat.at(Doing::Keeps);
         self.sync_due = Instant::now() + SYNC_INTERVAL;
         if !std::mem::take(&mut self.is_dirty) || self.config.fsync == Fsync::Never {
             return;
@@ -159,10 +171,12 @@ impl Keeper {
         if self.segments.oldest_finished().is_none() && self.segments.current_bytes() > 0 && self.roll().is_err() {
             self.is_failing = true;
         }
+        self.beat.at(Doing::ForRoom);
         tokio::select! {
             Ok(()) = ch.released.changed() => {}
             () = sleep(DISK_RETRY) => {}
         }
+        self.beat.at(Doing::Keeps);
         self.segments.notice_released();
         self.tell();
         self.metrics.spool_blocked_seconds.with_label_values(&[&*self.source]).inc_by(began.elapsed().as_secs_f64());
@@ -176,10 +190,13 @@ impl Keeper {
         let Some(segment) = self.segments.oldest_finished().cloned() else { return false };
         let (done, gone) = oneshot::channel();
         let order = Drop { segment, source: Arc::clone(&self.source), done };
+        // The reader has a heartbeat of its own.
+        self.beat.at(Doing::ForRoom);
         // Without a reader the agent stops, and what is kept is for its next run.
         if ch.drops.send(order).await.is_err() || gone.await.is_err() {
             return false;
         }
+        self.beat.at(Doing::Keeps);
         self.segments.notice_released();
         true
     }

@@ -112,7 +112,7 @@ fn batch(events: &[String]) -> Batch {
     Batch {
         source: SourceId(1),
         source_name: "app".into(),
-        parser: "json",
+        parser: "json".into(),
         lane: LaneId(1),
         partition_key: "host:/var/log/app.log".into(),
         end: chunk.len() as u64,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kinetail::config::{OnParseError, Parse};
+use kinetail::config::OnParseError;
+use kinetail::parse::Direct;
 
 /// The name of a line in everything that is made of it: `#file.line#`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +42,7 @@ pub(crate) const KEYS: usize = 5;
 /// What kind of lines files have, and how they are parsed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content {
-    pub(crate) parse: Parse,
+    pub(crate) parse: Direct,
     pub(crate) on_parse_error: OnParseError,
     pub(crate) longest: usize,
     /// The first file has lines that the stream does not take.
@@ -151,10 +152,10 @@ impl File {
         let text = format!("oops {name} {mark}{padding}");
         let kind = if poison { 0 } else { rng.u8(..20) };
         let (line, fate) = match (content.parse, kind) {
-            (Parse::Json, 0..15) => (json.clone(), Fate::Event(json.into())),
-            (Parse::Raw, _) => (text.clone(), Fate::Event(text.into())),
-            (Parse::Json, 15 | 16) => (" ".repeat(rng.usize(..3)), Fate::Dropped),
-            (Parse::Json, _) => (
+            (Direct::Json, 0..15) => (json.clone(), Fate::Event(json.into())),
+            (Direct::Raw, _) => (text.clone(), Fate::Event(text.into())),
+            (Direct::Json, 15 | 16) => (" ".repeat(rng.usize(..3)), Fate::Dropped),
+            (Direct::Json, _) => (
                 text.clone(),
                 match content.on_parse_error {
                     OnParseError::Keep => Fate::Event(format!("{{\"message\":\"{text}\"}}").into()),

@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kinetail::config::{Compression, Format, LongLines, OnParseError, Parse, PartitionKey};
+use kinetail::config::{Compression, Format, LongLines, OnParseError, PartitionKey};
 use kinetail::kinesis::aggregate::Packing;
 use kinetail::line::LineConfig;
+use kinetail::parse::Direct;
 use kinetail::route::Template;
 
 use crate::file::{Content, File};
@@ -114,7 +115,7 @@ impl Plan {
         let partition_key = one(&mut rng, &[PartitionKey::Random, PartitionKey::Source, template]).clone();
         let poison = rng.u8(..4) == 0;
         let content = Content {
-            parse: *one(&mut rng, &[Parse::Json, Parse::Json, Parse::Raw]),
+            parse: *one(&mut rng, &[Direct::Json, Direct::Json, Direct::Raw]),
             on_parse_error: *one(&mut rng, &[OnParseError::Keep, OnParseError::Drop, OnParseError::DeadLetter]),
             longest: if large { 60_000 } else { 600 },
             poison,
@@ -149,7 +150,7 @@ impl Plan {
             lists_shards: rng.bool(),
             raised: (rng.u8(..4) == 0).then(|| (millis(&mut rng, 0, 20_000), 2 * max)),
             line: LineConfig {
-                parse: content.parse,
+                parse: content.parse.into(),
                 on_parse_error: content.on_parse_error,
                 max_line_bytes: 256 << 10,
                 long_lines: LongLines::Split,
@@ -184,8 +185,8 @@ impl Plan {
     pub(crate) fn hour(seed: u64, partition_key: PartitionKey) -> Self {
         let hour = Duration::from_hours(1);
         let mut plan = Self::new(seed, Mutant::None);
-        let content = Content { parse: Parse::Json, on_parse_error: OnParseError::Keep, longest: 600, poison: false };
-        plan.line = LineConfig { parse: content.parse, on_parse_error: content.on_parse_error, ..plan.line };
+        let content = Content { parse: Direct::Json, on_parse_error: OnParseError::Keep, longest: 600, poison: false };
+        plan.line = LineConfig { parse: content.parse.into(), on_parse_error: content.on_parse_error, ..plan.line };
         let packing =
             Packing { format: Format::Kpl, target: 51_200, max: 1 << 20, max_records: u32::MAX, ..plan.packing };
         let files = File::steady(&mut fastrand::Rng::with_seed(seed), content, (3, 60_000), hour);

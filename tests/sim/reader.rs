@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinetail::budget::{Budget, Permit};
-use kinetail::config::{Parse, PartitionKey};
+use kinetail::config::PartitionKey;
 use kinetail::event::{Batch, LaneId, SourceId, Span};
 use kinetail::kinesis::Spare;
 use kinetail::kinesis::aggregate::max_event;
@@ -270,7 +270,7 @@ impl Reader {
         let mut batch = Batch {
             source: SourceId(u32::try_from(index).expect("a handful of files")),
             source_name: "sim".into(),
-            parser: if self.plan.line.parse == Parse::Json { "json" } else { "raw" },
+            parser: Arc::clone(self.plan.line.parse.label()),
             lane: LaneId(lane),
             partition_key: partition_key.into(),
             chunk,

@@ -112,7 +112,7 @@ impl ProvideCredentials for Role {
 }
 
 /// An error and its causes, each once.
-fn reasons(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn reasons(error: &(dyn StdError + 'static)) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -173,7 +173,8 @@ impl Keeper {
         *self.held.lock().await = Held::default();
     }
 
-    async fn credentials(&self) -> provider::Result {
+    /// The credentials, kept or new.
+    pub(super) async fn credentials(&self) -> provider::Result {
         let mut held = self.held.lock().await;
         let now = clock::now();
         if let Some(kept) = held.kept.as_ref().filter(|kept| now < kept.renew) {

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::list_shards::ListShardsOutput;
 use aws_sdk_kinesis::types::{
-    RecordDistributionStrategy, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary, StreamMode,
+    EncryptionType, RecordDistributionStrategy, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary,
+    StreamMode,
 };
 use tokio::time::timeout;
 
@@ -18,9 +19,9 @@ use crate::kinesis::verdict::Origin;
 /// How long one call may take. These answers are small and nothing waits for them, but a call that hangs would never be asked again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shards on a page: the most that the service takes, and so the fewest calls.
-const PAGE_SHARDS: i32 = 1000;
+pub(super) const PAGE_SHARDS: i32 = 1000;
 /// Pages that are followed: 100,000 shards, which is more than any stream has. A server that always has one more page is not followed for ever.
-const MAX_PAGES: usize = 100;
+pub(super) const MAX_PAGES: usize = 100;
 
 /// The record limit of a stream that does not say one, in bytes: what it was for all of them before it could be set.
 const UNSAID_RECORD_LIMIT: usize = 1 << 20;
@@ -52,6 +53,8 @@ pub struct StreamInfo {
     pub record_limit: usize,
     /// How many shards are open.
     pub open_shards: Option<u32>,
+    /// The KMS key that it is encrypted with, if it is.
+    pub encryption_key: Option<String>,
     /// The service places records where it likes (`RecordDistributionStrategy` is `AUTO`): keys mean nothing, and consumers with KCL throw
     /// aggregates away.
     pub auto_distribution: bool,
@@ -100,6 +103,7 @@ fn info(summary: &StreamDescriptionSummary) -> StreamInfo {
         on_demand: summary.stream_mode_details().is_some_and(|mode| mode.stream_mode == StreamMode::OnDemand),
         record_limit: kib.map_or(UNSAID_RECORD_LIMIT, |kib| kib * 1024),
         open_shards: u32::try_from(summary.open_shard_count).ok().filter(|count| *count > 0),
+        encryption_key: summary.key_id.clone().filter(|_| summary.encryption_type == Some(EncryptionType::Kms)),
         auto_distribution: summary.record_distribution_strategy == Some(RecordDistributionStrategy::Auto),
     }
 }
@@ -140,7 +144,7 @@ fn open_shard(shard: &Shard) -> Result<OpenShard, RequestError> {
 }
 
 /// An answer that makes no sense.
-fn unreadable(message: String) -> RequestError {
+pub(super) fn unreadable(message: String) -> RequestError {
     RequestError { code: "UnreadableResponse".to_owned(), message, origin: Origin::Transport }
 }
 

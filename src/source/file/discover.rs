@@ -9,10 +9,12 @@ use std::fs::{DirEntry, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Group;
 use super::identity::FileId;
 use super::siblings;
+use crate::heartbeat::{Beat, Doing};
 
 /// Directories below one another that `**` goes into: deeper ones are a loop of mounts.
 const MAX_DEPTH: usize = 64;
@@ -46,6 +48,11 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// What could not be looked at.
+    pub fn failed(&self) -> &[PathBuf] {
+        &self.failed
+    }
+
     /// Whether a look at this path can have failed.
     pub fn is_unsure_of(&self, path: &Path) -> bool {
         self.failed.iter().any(|failed| path.starts_with(failed))
@@ -117,6 +124,7 @@ impl Excludes {
 #[derive(Debug, Default)]
 pub struct Discovery {
     warned: BTreeSet<PathBuf>,
+    beat: Arc<Beat>,
 }
 
 /// One glob's walk.
@@ -125,16 +133,23 @@ struct Walk<'a> {
     excludes: &'a Excludes,
     scan: &'a mut Scan,
     warned: &'a mut BTreeSet<PathBuf>,
+    beat: &'a Beat,
 }
 
 impl Discovery {
+    /// One that says at every step that it moves: a slow file system with many files is no standstill.
+    pub fn new(beat: Arc<Beat>) -> Self {
+        Self { warned: BTreeSet::new(), beat }
+    }
+
     /// Looks at every path that a group's globs name.
     pub fn scan(&mut self, groups: &[Group]) -> Scan {
         let mut scan = Scan::default();
         for (group, config) in groups.iter().enumerate() {
             for glob in &config.globs {
                 let excludes = &config.excludes;
-                let mut walk = Walk { group, excludes, scan: &mut scan, warned: &mut self.warned };
+                let (warned, beat) = (&mut self.warned, &*self.beat);
+                let mut walk = Walk { group, excludes, scan: &mut scan, warned, beat };
                 walk.descend(&PathBuf::from("/"), &glob.parts, 0);
             }
         }
@@ -179,6 +194,7 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, dir: &Path) -> Vec<DirEntry> {
+        self.beat.at(Doing::Scans);
         self.scan.directories.insert(dir.to_owned());
         match std::fs::read_dir(dir) {
             Ok(entries) => {
@@ -204,6 +220,7 @@ impl Walk<'_> {
             *self.scan.ignored.entry(self.group).or_default() += 1;
             return;
         }
+        self.beat.at(Doing::Scans);
         // Links are followed: the file that counts is the one that is written to.
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
@@ -275,7 +292,8 @@ mod tests {
             .collect();
         let excludes = Excludes::new(excludes.iter().map(String::as_str)).unwrap();
         let (mut scan, mut warned) = (Scan::default(), BTreeSet::new());
-        let mut walk = Walk { group: 0, excludes: &excludes, scan: &mut scan, warned: &mut warned };
+        let beat = &Beat::default();
+        let mut walk = Walk { group: 0, excludes: &excludes, scan: &mut scan, warned: &mut warned, beat };
         walk.descend(Path::new("/"), &glob.parts, 0);
         let name = |c: &Candidate| c.path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
         let mut names: Vec<String> = scan.files.values().map(name).collect();

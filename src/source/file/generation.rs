@@ -190,7 +190,8 @@ impl Generation {
         let content = Content::of(&file, offset)?;
         let sent = bytes_since_newline(&file, offset)?;
         let line_tag = format!("{:x}-{:x}", file_id.dev, file_id.ino);
-        let mut line = LineBuilder::new(Arc::clone(&group.line), added, line_tag, offset, sent);
+        let mut line =
+            LineBuilder::new(Arc::clone(&group.line), group.added_with_id(added, tag), line_tag, offset, sent);
         if offset > 0 {
             line.detect(content.first());
         }

@@ -29,9 +29,11 @@ use crate::checkpoint::{Entry, Found, Journal};
 use crate::clock;
 use crate::config::Format;
 use crate::event::{Batch, Span};
+use crate::heartbeat::Doing;
 use crate::kinesis::{Spare, Statuses};
 use crate::metrics::Metrics;
 use crate::route::Streams;
+use crate::shape::Shaping;
 use crate::spool::keeper;
 
 /// How often the globs are run, whatever the watches say ...
@@ -158,6 +160,8 @@ pub struct Reader {
     released: watch::Sender<()>,
     /// Buffers of a read that brought no line.
     spare: Option<Spare>,
+    /// By group: what is remembered from event to event.
+    shaping: Vec<Shaping>,
     rng: fastrand::Rng,
 }
 
@@ -183,9 +187,9 @@ impl Reader {
             format,
             budget,
             watch: Watch::new(Arc::clone(&metrics)),
+            discovery: Discovery::new(Arc::clone(&metrics.beats.reader)),
             metrics,
             journal,
-            discovery: Discovery::default(),
             files: Files::new(),
             known: Known::new(entries, EXPIRE_AFTER),
             first_run,
@@ -211,6 +215,7 @@ impl Reader {
             released: watch::Sender::default(),
             stopping: false,
             spare: None,
+            shaping: Vec::new(),
             rng: fastrand::Rng::new(),
         }
     }
@@ -241,8 +246,11 @@ impl Reader {
             self.wait(&mut ch, wait).await;
         }
         self.finish_reading(&mut ch).await;
+        self.tell_transforms();
         let Channels { batches, mut settled, checkpoints, .. } = ch;
         drop(batches);
+        // What is left to do is up to others.
+        self.beat(Doing::Nothing);
         while let Some(spans) = settled.recv().await {
             self.settle(spans);
         }
@@ -269,11 +277,19 @@ impl Reader {
         wait
     }
 
+    /// Says that it moves, and what it does now.
+    fn beat(&self, doing: Doing) {
+        self.metrics.beats.reader.at(doing);
+    }
+
     fn scan_now(&mut self, trigger: &str, now: Instant) {
+        self.beat(Doing::Scans);
         self.metrics.file_scans.with_label_values(&[trigger]).inc();
         self.hinted_scan = None;
         let began = Instant::now();
         self.scan(now);
+        self.metrics.beats.note_scan();
+        self.beat(Doing::Reads);
         let ended = Instant::now();
         let took = ended - began;
         self.scan_again = ended + took * HINTED_SCAN_SHARE;
@@ -329,6 +345,11 @@ impl Reader {
         if self.dirty {
             wake = wake.min(self.next_checkpoint.max(began + Duration::from_millis(1)));
         }
+        self.beat(match wait {
+            Some(Wait::Memory) => Doing::ForMemory,
+            Some(Wait::Sender) => Doing::ForSender,
+            None => Doing::ForFiles,
+        });
         tokio::select! {
             biased;
             changed = ch.stop.changed() => if changed.is_err() { sleep_until(wake).await },
@@ -346,6 +367,7 @@ impl Reader {
             }
             () = sleep_until(wake) => {}
         }
+        self.beat(Doing::Reads);
         if wait == Some(Wait::Memory) {
             self.metrics.backpressure_seconds.inc_by(began.elapsed().as_secs_f64());
         }

@@ -17,6 +17,7 @@ use crate::checkpoint::Entry;
 use crate::clock;
 use crate::config::StartAt;
 use crate::event::SourceId;
+use crate::heartbeat::Doing;
 
 /// Files that have less than this in common are too easily alike: it is better to send one twice than to take a new one for an old one that was
 /// saved anew under its name, or another log's file for a copy.
@@ -113,6 +114,7 @@ impl Reader {
     }
 
     fn open_candidate(&mut self, candidate: Candidate, now: Instant) {
+        self.beat(Doing::Scans);
         let Candidate { group, path, others, metadata } = candidate;
         let looked_at = FileId::of(&metadata);
         if let Err(error) = self.try_candidate((group, looked_at), &path, &others, now) {
@@ -234,6 +236,7 @@ impl Reader {
     pub(super) fn adopt_missed(&mut self, lane: &Path, missed: Vec<Sibling>, now: Instant) {
         let Some(group) = self.groups.iter().position(|g| g.names(lane)) else { return };
         for sibling in missed {
+            self.beat(Doing::Scans);
             let opened = open(&sibling.path).and_then(|file| {
                 let is_known = self.known.of(&file, &file.metadata()?)?.is_some();
                 Ok((!is_known && self.files.by_file(sibling.id).is_none()).then_some(file))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
@@ -9,6 +10,8 @@ use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros};
 use crate::event::{SourceId, Span};
 use crate::kinesis::oldest_unsent;
+use crate::metrics::derived::Families;
+use crate::transform::Counts;
 
 impl Reader {
     pub(super) fn settle(&mut self, spans: Vec<Span>) {
@@ -117,5 +120,39 @@ impl Reader {
             self.metrics.backlog_bytes.with_label_values(name).set(i64::try_from(backlog).unwrap_or(i64::MAX));
             self.metrics.backlog_seconds.with_label_values(name).set(oldest.map_or(0.0, |at| (now - at).as_secs_f64()));
         }
+        self.tell_transforms();
     }
+
+    /// Tells what transforms have done and counted.
+    pub(super) fn tell_transforms(&self) {
+        let mut families = Families::default();
+        for (group, shaping) in self.groups.iter().zip(&self.shaping) {
+            let (pipeline, Some(state)) = (&group.line.shape.pipeline, shaping.state()) else { continue };
+            let (m, source) = (&self.metrics, &*group.name);
+            for (index, (name, counts)) in pipeline.counts(state).enumerate() {
+                let transform = format!("{index} {name}");
+                let Counts { touched, dropped, failed, forgotten } = counts;
+                for (outcome, total) in
+                    [("touched", touched), ("dropped", dropped), ("failed", failed), ("forgotten", forgotten)]
+                {
+                    raise(&m.transforms.with_label_values(&[source, &*transform, outcome]), total);
+                }
+            }
+            for metric in pipeline.derived(state) {
+                for (reason, total) in [("max_series", metric.series.overflow), ("invalid", metric.series.invalid)] {
+                    raise(&m.metric_errors.with_label_values(&[source, metric.name(), reason]), total);
+                }
+                families.add(source, &metric);
+            }
+        }
+        let text = families.render();
+        if !text.is_empty() {
+            self.metrics.derived.send_replace(text.into());
+        }
+    }
+}
+
+/// Brings a counter that nobody else changes to a total.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }

@@ -21,6 +21,7 @@ use super::Reader;
 use super::find::{ALIKE_BYTES, Adoption, CLOCK_SLACK, lane_of, rotated_siblings};
 use crate::checkpoint::Entry;
 use crate::clock;
+use crate::heartbeat::Doing;
 
 /// What has become of a file that the last run knew.
 #[derive(Debug)]
@@ -189,6 +190,7 @@ impl Reader {
     }
 
     fn resume_candidate(&mut self, candidate: &Candidate, places: &mut Places, now: Instant) -> std::io::Result<bool> {
+        self.beat(Doing::Scans);
         let file = open(&candidate.path)?;
         let metadata = file.metadata()?;
         let (id, path) = (FileId::of(&metadata), &candidate.path);

@@ -14,12 +14,15 @@ use super::{
     Channels, LAST_LINE_WAIT, QUANTUM_BYTES, READ_COST, Reader, SWEEP_INTERVAL, SWEEP_INTERVAL_MAX, SWEEP_SHARE, Wait,
 };
 use crate::budget::Permit;
+use crate::clock;
 use crate::event::{Batch, SourceId};
+use crate::heartbeat::Doing;
 use crate::kinesis::Spare;
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::record::batch_memory;
 use crate::line::Lines;
 use crate::route::Routes;
+use crate::shape::Shaping;
 
 /// From so many quiet files on, writes to them are listened to.
 const MANY_QUIET_FILES: usize = 500;
@@ -248,17 +251,21 @@ impl Reader {
     fn read_some(&mut self, ch: &mut Channels, id: SourceId, now: Instant) -> Option<Wait> {
         let mut quantum = QUANTUM_BYTES;
         while quantum > 0 && self.has_share(id) {
+            self.beat(Doing::Reads);
             let permit = match self.room(ch) {
                 Ok(permit) => permit,
                 Err(wait) => return Some(wait),
             };
             let mut spare = self.spare.take().or_else(|| ch.spare.try_recv().ok()).unwrap_or_default();
-            let mut lines = reuse(&mut spare);
+            let group = self.files.get(id)?.group;
+            let mut lines = self.with_shaping(group, reuse(&mut spare));
             let limit = max_event(*ch.record_limit.borrow());
-            let (read, head_grew) = self.files.update(id, |g| {
+            let outcome = self.files.update(id, |g| {
                 let read = g.read(&mut spare.chunk, limit, &mut lines, now);
                 (read, g.take_head_grew())
-            })?;
+            });
+            self.keep_shaping(group, &mut lines);
+            let (read, head_grew) = outcome?;
             if head_grew {
                 // Before anything of it can be settled: should it be renamed while nobody looks, this is how it is found again.
                 self.note(id);
@@ -300,6 +307,25 @@ impl Reader {
         }
     }
 
+    /// Lends what a group's events are shaped by to the lines that are made next.
+    fn with_shaping(&mut self, group: usize, mut lines: Lines) -> Lines {
+        if self.shaping.len() < self.groups.len() {
+            self.shaping.resize_with(self.groups.len(), Shaping::default);
+        }
+        lines.shaping = self.shaping.get_mut(group).map(std::mem::take).unwrap_or_default();
+        if !self.groups[group].line.shape.is_empty() {
+            lines.shaping.read_at = clock::unix_nanos();
+        }
+        lines
+    }
+
+    /// Takes it back.
+    fn keep_shaping(&mut self, group: usize, lines: &mut Lines) {
+        if let Some(shaping) = self.shaping.get_mut(group) {
+            *shaping = std::mem::take(&mut lines.shaping);
+        }
+    }
+
     /// Hands a batch over, for which there was room before it was made: nobody else sends.
     fn send(
         &mut self,
@@ -316,7 +342,7 @@ impl Reader {
         let mut batch = Batch {
             source: id,
             source_name: Arc::clone(&group.name),
-            parser: group.parser(),
+            parser: Arc::clone(group.parser()),
             lane: generation.lane,
             partition_key: Arc::clone(&generation.partition_key),
             chunk,
@@ -340,10 +366,12 @@ impl Reader {
 
     /// Sends what was waited for in vain.
     fn expire(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant, timeout: Duration) {
+        let Some(group) = self.files.get(id).map(|g| g.group) else { return };
         let mut spare = Spare::default();
-        let mut lines = Lines::default();
+        let mut lines = self.with_shaping(group, Lines::default());
         let limit = max_event(*ch.record_limit.borrow());
         let expired = self.files.update(id, |g| g.expire(&mut spare.chunk, limit, &mut lines, now, timeout));
+        self.keep_shaping(group, &mut lines);
         if let Some(Read::Lines { start, end }) = expired {
             self.send(ch, (id, spare.chunk), lines, (start, end), permit);
         }
@@ -351,10 +379,12 @@ impl Reader {
 
     /// Sends a last line that has no newline.
     pub(super) fn flush(&mut self, ch: &mut Channels, id: SourceId, permit: Permit) {
+        let Some(group) = self.files.get(id).map(|g| g.group) else { return };
         let mut spare = Spare::default();
-        let mut lines = Lines::default();
+        let mut lines = self.with_shaping(group, Lines::default());
         let limit = max_event(*ch.record_limit.borrow());
         let flushed = self.files.update(id, |g| g.flush(&mut spare.chunk, limit, &mut lines)).flatten();
+        self.keep_shaping(group, &mut lines);
         if let Some(Read::Lines { start, end }) = flushed {
             self.send(ch, (id, spare.chunk), lines, (start, end), permit);
         }

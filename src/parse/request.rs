@@ -1,0 +1,62 @@
+//! The first line of an HTTP request, as access logs quote it, and its three parts.
+
+use memchr::{memchr, memrchr};
+
+use super::cursor;
+use crate::event::Event;
+
+/// The longest name of a method; the registered ones have up to 17 letters.
+const MAX_METHOD: usize = 32;
+
+/// Appends `request`, the line as it stands, and `method`, `path` and `protocol` where it has these parts: what a scanner sent that is no
+/// request stays in one piece, and HTTP/0.9 has no protocol.
+pub(super) fn push<'a>(line: &'a str, event: &mut Event<'a>) {
+    event.push("request", cursor::text(line));
+    push_parts(line, event);
+}
+
+/// Appends the parts alone, and says whether there were any.
+pub(super) fn push_parts<'a>(line: &'a str, event: &mut Event<'a>) -> bool {
+    let Some((method, path, protocol)) = parts(line) else { return false };
+    event.push("method", cursor::text(method));
+    event.push("path", cursor::text(path));
+    if let Some(protocol) = protocol {
+        event.push("protocol", cursor::text(protocol));
+    }
+    true
+}
+
+/// Method, path and protocol. A path may have spaces.
+fn parts(line: &str) -> Option<(&str, &str, Option<&str>)> {
+    let (method, rest) = line.split_at_checked(memchr(b' ', line.as_bytes())?)?;
+    let target = rest.get(1..)?;
+    if method.is_empty() || method.len() > MAX_METHOD || !method.bytes().all(is_of_method) {
+        return None;
+    }
+    let last = memrchr(b' ', target.as_bytes()).and_then(|at| target.split_at_checked(at));
+    match last {
+        Some((path, protocol)) if protocol.starts_with(" HTTP/") => Some((method, path, protocol.get(1..))),
+        _ if target.starts_with('/') => Some((method, target, None)),
+        _ => None,
+    }
+}
+
+fn is_of_method(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_three_parts_or_none() {
+        assert_eq!(parts("GET /a b HTTP/1.1"), Some(("GET", "/a b", Some("HTTP/1.1"))));
+        assert_eq!(parts("PRI * HTTP/2.0"), Some(("PRI", "*", Some("HTTP/2.0"))));
+        assert_eq!(parts("GET /"), Some(("GET", "/", None)));
+        assert_eq!(parts("CONNECT a.example:443 HTTP/1.1"), Some(("CONNECT", "a.example:443", Some("HTTP/1.1"))));
+        for none in ["", "-", "HELP", r"\x16\x03\x01 \x00", "145.ll|'|'|x Pro", " / HTTP/1.1", "GET HTTP/1.1"] {
+            assert_eq!(parts(none), None, "{none}");
+        }
+    }
+}
