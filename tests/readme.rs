@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kinetail::config::{Config, Document, Layers, settings};
+use kinetail::inject;
 use kinetail::metrics::Metrics;
 
 const README: &str = include_str!("../README.md");
@@ -95,9 +96,27 @@ fn every_parser_is_in_the_table() {
 }
 
 #[test]
+fn the_tables_of_the_injector_are_those_of_the_code() {
+    let metrics = inject::metrics::Metrics::new();
+    let rows = metrics.descriptions().iter().map(|metric| {
+        let labels: Vec<String> = metric.labels.iter().map(|label| code(label)).collect();
+        vec![code(&metric.name), metric.kind.to_owned(), labels.join(", "), metric.help.clone()]
+    });
+    let want = table(&["Metric", "Kind", "Labels", "Meaning"], rows);
+    assert_eq!(marked(README, "injector metrics"), want, "README.md needs this table:\n\n{want}\n");
+    let rows = inject::annotations::ANNOTATIONS.iter().map(|annotation| {
+        let name = format!("{}{}", inject::annotations::PREFIX, annotation.name);
+        vec![code(&name), annotation.allowed.to_owned(), annotation.meaning.to_owned()]
+    });
+    let want = table(&["Annotation", "Allowed", "Meaning"], rows);
+    assert_eq!(marked(README, "annotations"), want, "README.md needs this table:\n\n{want}\n");
+}
+
+#[test]
 fn every_metric_that_is_named_exists() {
-    let metrics = Metrics::new();
-    let names: BTreeSet<&str> = metrics.descriptions().iter().map(|metric| metric.name.as_str()).collect();
+    let (metrics, injector) = (Metrics::new(), inject::metrics::Metrics::new());
+    let described = metrics.descriptions().iter().chain(injector.descriptions());
+    let names: BTreeSet<&str> = described.map(|metric| metric.name.as_str()).collect();
     for text in [README, ARCHITECTURE, CHANGELOG] {
         for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             // The beginning alone is what no other metric may have.

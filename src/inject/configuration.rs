@@ -117,9 +117,9 @@ impl<'a> Draft<'a> {
         Self { wish, fields, of_commands, of_files, is_of_the_pod }
     }
 
-    /// Whether anything says which files are read.
+    /// Whether the pod says which files are read.
     pub(super) fn has_files(&self) -> bool {
-        !self.of_files.is_empty() || !self.wish.files.is_empty()
+        (self.is_of_the_pod && !self.of_files.is_empty()) || !self.wish.files.is_empty()
     }
 
     /// Whether something is said about commands.

@@ -435,9 +435,10 @@ fn wrap(patch: &mut Patch, index: usize, planned: Planned, template: &Template<'
     }
 }
 
-/// Whether a pod has what we would give it: by the annotation, and by a container of ours, since annotations are copied from one pod to the next.
-pub(super) fn is_injected(settings: &Settings, pod: Pod<'_>) -> bool {
-    pod.annotations().get(STATUS) == Some(&INJECTED) && has_ours(settings, pod)
+/// Whether a pod was given what it has by us, by its annotation; without a container of ours it means nothing, since annotations are copied from one
+/// pod to the next.
+pub(super) fn is_injected(pod: Pod<'_>) -> bool {
+    pod.annotations().get(STATUS) == Some(&INJECTED)
 }
 
 /// Whether a container has one of our names.

@@ -153,15 +153,16 @@ fn judge(settings: &Settings, request: Request) -> Verdict {
             }
             return verdict;
         }
+        Ok(asked) if has_ours(settings, pod) => {
+            let mut verdict = Verdict::leave(Outcome::AlreadyInjected);
+            // Where every pod is given one, those with the library's are no mistake.
+            if asked.is_some() && !is_injected(pod) {
+                let warning = "the pod has a container of kinetail's name already, and gets no other one";
+                verdict.warnings.push(warning.to_owned());
+            }
+            return verdict;
+        }
         Ok(_) => {}
-    }
-    if is_injected(settings, pod) {
-        return Verdict::leave(Outcome::AlreadyInjected);
-    }
-    if has_ours(settings, pod) {
-        let mut verdict = Verdict::leave(Outcome::AlreadyInjected);
-        verdict.warnings.push("the pod has a container of kinetail's name already, and gets no other one".to_owned());
-        return verdict;
     }
     let wish = match annotations::read(&annotations) {
         Ok(wish) => wish,

@@ -183,6 +183,7 @@ impl fmt::Display for Number {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and short fractions, which are exact")]
 mod tests {
     use std::collections::BTreeSet;
 

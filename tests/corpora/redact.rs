@@ -19,7 +19,8 @@ const MOST: [(&str, Preset, usize); 6] = [
 ];
 
 fn pipeline(presets: &[Preset], patterns: &[String], mask: &str) -> Pipeline {
-    let redact = Redact::new(presets, patterns, Vec::new(), With::Mask(mask.to_owned())).unwrap();
+    let redact =
+        Redact::new(presets, patterns, Vec::new(), With::Mask(mask.to_owned())).expect("the patterns are right");
     Pipeline::new(vec![Transform::Redact(Box::new(redact))])
 }
 
@@ -27,7 +28,7 @@ fn redacted(pipeline: &Pipeline, text: &str) -> String {
     let mut event = Event::default();
     event.push("message", Value::text(text));
     pipeline.apply(&mut pipeline.state(1), &mut event, &Context::default(), &());
-    event.get("message").unwrap().as_str().into_owned()
+    event.get("message").expect("no transform takes it out").as_str().into_owned()
 }
 
 #[test]
@@ -55,8 +56,8 @@ pub(super) fn passed(cases: &[serde_json::Value]) -> usize {
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
         if path.is_dir() {
             files(&path, found);
         } else {
