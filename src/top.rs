@@ -256,7 +256,8 @@ impl Screen {
         let area = Rect::new(0, 0, width, height);
         let mut out = Buffer::empty(area);
         self.draw(area, &mut out);
-        let row = |y: u16| (0..width).filter_map(|x| out.cell((x, y))).map(|cell| cell.symbol()).collect::<String>();
+        let row =
+            |y: u16| (0..width).filter_map(|x| out.cell((x, y))).map(ratatui::buffer::Cell::symbol).collect::<String>();
         let lines: Vec<String> = (0..height).map(|y| row(y).trim_end().to_owned()).collect();
         lines.join("\n").trim_end().to_owned()
     }

@@ -82,7 +82,7 @@ fn translate(text: &str, out: &mut String) {
         };
         // A quote is escaped in this format only.
         let help = help.replace('"', "\\\"");
-        out.push_str(&format!("# TYPE {name} {kind}\n# HELP {name} {help}\n"));
+        writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}").expect("a string takes everything");
     }
 }
 
