@@ -232,7 +232,8 @@ fn the_line_makes_of_a_case_what_its_parser_does() {
     for (name, families) in LINES {
         let parser = group(&json!({ "parse": name })).line.parse.clone();
         for case in families.iter().flat_map(|family| cases(&folder.join(format!("cases/{family}.jsonl")))) {
-            let Some(line) = case["input"].as_str().filter(|line| !line.contains('\n') && !line.trim().is_empty()) else {
+            let Some(line) = case["input"].as_str().filter(|line| !line.contains('\n') && !line.trim().is_empty())
+            else {
                 continue;
             };
             let mut event = Event::default();
