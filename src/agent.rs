@@ -1,6 +1,6 @@
 //! The agent: wires the line, owns its threads and tasks, and ends them in order.
 //!
-//! Three threads: the reader, the writer of checkpoints, and this one, which runs the sender and the admin server. A stop closes
+//! Three threads: the reader, the writer of checkpoints, and this one, which runs the sender and the admin server; and the watchdog. A stop closes
 //! channels from the source on: the reader reads to the end of its files and lets go of the batches, the sender drains and lets go
 //! of the settled spans, the reader writes the last checkpoint. What is not settled at the deadline stays uncommitted and is read again.
 

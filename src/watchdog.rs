@@ -134,7 +134,7 @@ fn tell(before: &[Stalled], now: &[Stalled], gauge: &IntGaugeVec) {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
 
     fn watchdog() -> (Watchdog, Arc<Beat>, Arc<Beat>) {
         let (a, b) = (Arc::new(Beat::default()), Arc::new(Beat::default()));

@@ -77,7 +77,7 @@ kinesis:
   request_timeout: 1500ms
   aggregate: { target_bytes: 8388608, max_bytes: 9MiB, max_records: 500, max_age: 0 }
 checkpoint: { expire_after: 2days }
-admin: { listen: "[::1]:9465", ready_max_age: 2m }
+admin: { listen: "[::1]:9465", ready_max_age: 2m, watchdog: 3m }
 shutdown: { timeout: 5s }
 log: { level: debug, format: json }
 "#;
@@ -173,7 +173,10 @@ fn everything_can_be_set() {
     assert_eq!(kinesis.aggregate.target_bytes, 8_388_608);
     assert_eq!(kinesis.aggregate.max_age, Duration::ZERO);
     assert_eq!(config.admin.listen, Some("[::1]:9465".parse().unwrap()));
-    assert_eq!(config.admin.ready_max_age, Duration::from_mins(2));
+    assert_eq!(
+        (config.admin.ready_max_age, config.admin.watchdog),
+        (Duration::from_mins(2), Some(Duration::from_mins(3)))
+    );
     assert_eq!(config.shutdown.timeout, Duration::from_secs(5));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
 }
@@ -207,7 +210,11 @@ fn the_rest_has_the_documented_defaults() {
     assert_eq!(kinesis.aggregate.target_bytes, 51_200);
     assert_eq!(kinesis.aggregate.max_age, Duration::from_millis(100));
     assert_eq!(config.admin.listen, Some("0.0.0.0:9464".parse().unwrap()));
-    assert_eq!(config.admin.ready_max_age, Duration::from_mins(1));
+    assert_eq!(
+        (config.admin.ready_max_age, config.admin.watchdog),
+        (Duration::from_mins(1), Some(Duration::from_mins(1)))
+    );
+    assert_eq!(load(&format!("{SMALL}admin: {{ watchdog: 0s }}\n")).admin.watchdog, None);
     assert_eq!(config.shutdown.timeout, Duration::from_secs(25));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Info, LogFormat::Text));
 }
@@ -918,7 +925,7 @@ fn the_schema_declares_a_whole_document() {
             "max_in_flight_requests": 1, "request_timeout": "1s",
             "aggregate": { "target_bytes": 1, "max_bytes": 1, "max_records": 1, "max_age": "1s" }
         },
-        "admin": { "listen": "off", "ready_max_age": "1s" },
+        "admin": { "listen": "off", "ready_max_age": "1s", "watchdog": "1s" },
         "shutdown": { "timeout": "1s" },
         "log": { "level": "info", "format": "text" }
     });

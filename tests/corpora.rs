@@ -3,8 +3,12 @@
 
 #[path = "corpora/redact.rs"]
 mod redact;
+#[path = "corpora/table.rs"]
+mod table;
 #[path = "corpora/text.rs"]
 mod text;
+#[path = "corpora/times.rs"]
+mod times;
 #[path = "corpora/web.rs"]
 mod web;
 

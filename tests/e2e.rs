@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use harness::{Agent, Consumer, DEADLINE, Log, STREAM, Setup, Stand, assert_exact, http, open, total, until};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
 /// What of the harness only these tests need.
@@ -480,6 +481,96 @@ async fn readiness_ends_when_events_become_too_old() {
     consumer.receive(&[&log]).await;
     until("/readyz to say yes", async || (agent.get("/readyz").await.0 == 200).then_some(())).await;
     assert_delivered(agent, &[&log], &mut consumer, true).await;
+}
+
+/// What a probe hears, once it hears this.
+async fn hears(agent: &Agent, path: &str, want: u16) -> String {
+    until(path, async || {
+        let (status, said) = agent.get(path).await;
+        (status == want).then_some(said)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stage_that_stands_still_is_named_while_the_others_go_on() {
+    let (_stand, mut setup, mut consumer) = ordered(1).await;
+    setup.configure(&json!({ "admin": { "watchdog": "1s" } }));
+    let mut log = Log::create(&setup.log("app.log"));
+    let agent = setup.run().await;
+    assert_eq!(hears(&agent, "/startupz", 200).await, "ok\n");
+    log.append(10);
+    consumer.receive(&[&log]).await;
+    // A disk that does not answer: whoever writes the next checkpoint waits for a reader of this pipe.
+    let pipe = setup.dir.path().join("state/checkpoint.json.tmp");
+    let mkfifo = || std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success();
+    until("the pipe to be made", async || mkfifo().then_some(())).await;
+    log.append(10);
+    let said = hears(&agent, "/livez", 503).await;
+    assert!(said.starts_with("checkpoint has not moved for ") && said.contains("writes the checkpoint"), "{said}");
+    assert_eq!(agent.metric("stalled{stage=\"checkpoint\"}").await, 1);
+    assert_eq!(agent.metric("stalled").await, 1, "no other stage");
+    let (_, page) = agent.get("/").await;
+    assert!(page.contains("A part of kinetail stands still: checkpoint"), "{page}");
+    // Events go on, as far as memory reaches, and so does readiness.
+    consumer.receive(&[&log]).await;
+    assert_eq!(agent.get("/readyz").await.0, 200);
+    // The disk answers again, with an error as long as it is a pipe.
+    let reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    hears(&agent, "/livez", 200).await;
+    std::fs::remove_file(&pipe).unwrap();
+    drop(reader);
+    assert_eq!(agent.metric("stalled").await, 0);
+    assert_delivered(agent, &[&log], &mut consumer, true).await;
+}
+
+#[tokio::test]
+async fn waiting_for_kinesis_is_no_standstill() {
+    let (stand, mut setup, mut consumer) = ordered(1).await;
+    setup.configure(&json!({
+        "admin": { "watchdog": "1s", "ready_max_age": "1s" }, "memory_limit": "1MiB",
+        "kinesis": { "request_timeout": "1s" },
+    }));
+    stand.faults(json!({ "hang": 1 })).await;
+    let mut log = Log::create(&setup.log("app.log"));
+    log.append(100_000);
+    let agent = setup.run().await;
+    hears(&agent, "/readyz", 503).await;
+    // The whole memory is in use, and reading waits for it.
+    let waited = |metrics: &str| {
+        let line = metrics.lines().find_map(|l| l.strip_prefix("kinetail_backpressure_seconds_total "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    until("reading to wait", async || (waited(&agent.get("/metrics").await.1) > 3.0).then_some(())).await;
+    assert_eq!(agent.get("/livez").await, (200, "ok\n".to_owned()));
+    stand.heal().await;
+    assert_delivered(agent, &[&log], &mut consumer, true).await;
+}
+
+/// The whole answer to a scraper that accepts this.
+async fn scrape(agent: &Agent, accept: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(agent.admin).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: {accept}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let (_stand, setup, mut consumer) = ordered(1).await;
+    let mut log = Log::create(&setup.log("app.log"));
+    let agent = setup.run().await;
+    log.append(10);
+    consumer.receive(&[&log]).await;
+    let open = scrape(&agent, "application/openmetrics-text; version=1.0.0; q=0.8, text/plain; q=0.5").await;
+    assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{open}");
+    assert!(open.contains("\n# TYPE kinetail_events counter\n") && open.ends_with("\n# EOF\n"), "{open}");
+    let text = scrape(&agent, "text/plain").await;
+    assert!(text.contains("content-type: text/plain; version=0.0.4\r\n") && !text.contains("# EOF"), "{text}");
+    assert!(text.contains("\n# TYPE kinetail_events_total counter\n"), "{text}");
+    agent.stop().await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ const MAX_EVENT: usize = 1 << 20;
 const TAG: u64 = 0xABC;
 
 fn load(source: &str) -> Result<SourceConfig, Problems> {
-    let text = format!("sources:\n  - name: app\n{}", source.lines().map(|l| format!("    {l}\n")).collect::<String>());
+    let text = format!("sources:\n  - name: app\n    {}\n", source.replace('\n', "\n    "));
     let file = Some(Document { name: "k.yaml".to_owned(), text });
     SourceConfig::load_all(&Layers { file, ..Layers::default() }).map(|mut sources| sources.remove(0))
 }

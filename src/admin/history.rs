@@ -453,6 +453,7 @@ fn hash(key: &ShardKey) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and short fractions, which are exact")]
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
@@ -539,7 +540,7 @@ mod tests {
             |history: &History, shard: usize| history.shards.contains_key(&("s".to_owned(), shard_name(shard)));
         assert!(!follows(&history, 99), "all are as busy, so that the first ones stay");
         sampled(&metrics, &mut history, 20, |_| {
-            (0..100).for_each(|shard| store(shard, if shard < 90 { 100 } else { 5000 }))
+            (0..100).for_each(|shard| store(shard, if shard < 90 { 100 } else { 5000 }));
         });
         assert!((90..100).all(|shard| follows(&history, shard)) && history.shards.len() == MAX_SHARDS);
         let busy = &history.shards[&("s".to_owned(), shard_name(99))].bytes.ring;

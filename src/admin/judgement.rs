@@ -215,9 +215,11 @@ impl Evidence<'_> {
     fn dropping(&self) -> Option<Note> {
         let dropped = self.parts.history.whole.dropped.ring.iter().filter(|rate| !rate.is_nan());
         let events: f64 = dropped.map(|rate| rate * super::history::INTERVAL.as_secs_f64()).sum();
+        // A sample that comes late makes a rate of its count that is a little low.
+        let events = events.round();
         let sentence = format!(
             "{} events were dropped in the last quarter of an hour; the ledger says why",
-            words::number(events.round())
+            words::number(events)
         );
         (events >= 1.0).then(|| note(Level::Good, "note", sentence, None))
     }

@@ -28,6 +28,7 @@ const STDIN: &str = "-";
 
 /// Which lines are shown, and how they are read.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag by itself")]
 pub(super) struct ParseArgs {
     #[command(flatten)]
     settings: SettingFlags,

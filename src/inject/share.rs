@@ -225,7 +225,10 @@ mod tests {
         assert!(!is_within("/var", "/var/log"));
     }
 
-    fn share(pod: &Value, wishes: &[(usize, &str)]) -> Result<(Vec<Value>, Vec<Value>, Vec<(usize, Value)>), String> {
+    /// The sidecar's mounts, the pod's new volumes, and the new mounts of its containers.
+    type Shared = (Vec<Value>, Vec<Value>, Vec<(usize, Value)>);
+
+    fn share(pod: &Value, wishes: &[(usize, &str)]) -> Result<Shared, String> {
         let logs = Logs::default();
         let mut share = Share::new(Pod::of(pod), &logs);
         for (container, directory) in wishes {

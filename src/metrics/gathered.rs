@@ -94,6 +94,7 @@ impl Gathered {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and short fractions, which are exact")]
 mod tests {
     use crate::metrics::Metrics;
 

@@ -80,7 +80,7 @@ fn translate(text: &str, out: &mut String) {
             (None, Some("counter")) | (_, None) => (name, "unknown"),
             (_, Some(kind)) => (name, kind),
         };
-        out.push_str(&format!("# TYPE {name} {kind}\n# HELP {name} {help}\n"));
+        writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}").expect("a string takes everything");
     }
 }
 
@@ -183,6 +183,7 @@ impl fmt::Display for Number {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and short fractions, which are exact")]
 mod tests {
     use std::collections::BTreeSet;
 

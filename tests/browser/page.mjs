@@ -138,7 +138,8 @@ const STATES = {
     partitionKey: '{user}',
     faults: { shard_bytes_per_s: 60_000 },
     sources: () => [{ name: 'app', lines: json, rate: 1800, parse: 'json' }],
-    verdict: ['warn', /no room|behind/],
+    // How far behind it is by then depends on the machine.
+    verdict: ['warn', 'bad', /no room for [\d.]+ % of what is sent/],
   },
   blocked: {
     shards: 2,
@@ -310,8 +311,8 @@ async function says(browser, run) {
   const dropped = Object.entries(seen.ledger).filter(([name]) => name.startsWith('dropped')).reduce((a, [, v]) => a + v, 0);
   assert.equal(seen.ledger.all, seen.ledger.delivered + dropped + seen.ledger['in flight'], `the ledger adds up: ${JSON.stringify(seen.ledger)}`);
   for (const [shard, records] of Object.entries(seen.records)) between(shard, records, 'kinetail_kinesis_shard_records_total', `shard="${shard}"`);
-  const [tone, sentence] = run.verdict;
-  assert.equal(seen.tone, tone, seen.sentence);
+  const [sentence, ...tones] = run.verdict.toReversed();
+  assert.ok(tones.includes(seen.tone), `${seen.tone}: ${seen.sentence}`);
   assert.match(seen.sentence, sentence);
   if (run.also) assert.match(seen.also, run.also);
   assert.ok(!(await page.title()).includes('owned') && !(await page.$('img, b b')), 'what a service wrote is text');
@@ -331,7 +332,7 @@ async function says(browser, run) {
   await still.goto(run.admin, { waitUntil: 'load' });
   const quiet = await still.evaluate(readPage);
   assert.deepEqual(quiet.headings.slice(1), seen.headings.slice(1));
-  assert.equal(quiet.tone, tone);
+  assert.ok(tones.includes(quiet.tone), quiet.tone);
   assert.ok(quiet.charts >= 8 && !(await still.$('#refresh:not([hidden])')));
   await still.close();
   return complaints;

@@ -144,11 +144,11 @@ const BESIDES: [&str; 14] = [
 ];
 
 #[derive(Debug, Default)]
-struct Report {
-    passed: BTreeMap<String, usize>,
-    skipped: BTreeMap<String, usize>,
-    differs: Vec<String>,
-    failed: Vec<String>,
+pub(super) struct Report {
+    pub(super) passed: BTreeMap<String, usize>,
+    pub(super) skipped: BTreeMap<String, usize>,
+    pub(super) differs: Vec<String>,
+    pub(super) failed: Vec<String>,
 }
 
 impl Report {
@@ -383,7 +383,7 @@ fn compare(case: &Value, got: &Map<String, Value>) -> Result<(), String> {
     }
 }
 
-fn check_case(case: &Value, report: &mut Report) {
+pub(super) fn check_case(case: &Value, report: &mut Report) {
     let id = case["id"].as_str().unwrap_or_default();
     let family = case["parser"].as_str().unwrap_or_default();
     let family = family.split_once('/').map_or(family, |(first, second)| if first == "grok" { first } else { second });
