@@ -275,6 +275,11 @@ impl LineBuilder {
         self.emit.end(lines);
     }
 
+    /// Adds an event that stands for none of the file's bytes, such as one that says how often another was repeated.
+    pub fn tell(&mut self, event: &str, at: u64, lines: &mut Lines) {
+        self.emit.aside(event, at, lines);
+    }
+
     /// When something that is held back has to go though nothing more came.
     pub fn due(&self) -> Option<Instant> {
         self.streams.as_ref()?.due()

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::time::Duration;
 
 use crate::event::{Event, Value};
 use crate::level::{self, Numbers};
 use crate::names::Scheme;
 use crate::parse::{MESSAGE, Parser};
 use crate::times::{self, Times};
-use crate::transform::{Context, Did, Outcome, Parsers, Pipeline, State};
+use crate::transform::{Context, Did, Outcome, Parsers, Pipeline, Repeats, State};
 
 /// Fields that hold the time where neither a setting nor the format says which, in the order in which they are looked for.
 const TIME_FIELDS: [&str; 10] =
@@ -102,6 +103,11 @@ impl Shaping {
     /// The numbers that transforms have, if an event has come by.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
+    }
+
+    /// Repeats that were left out and that no event has told of for so long.
+    pub fn quiet(&mut self, now_nanos: u64, wait: Duration) -> Vec<Repeats> {
+        self.state.as_mut().map(|state| state.quiet(now_nanos, wait)).unwrap_or_default()
     }
 
     /// A text that is no event, without its secrets: a line that is refused, or a part of one.

@@ -254,6 +254,15 @@ impl Pipeline {
         Outcome::Kept
     }
 
+    /// How long repeats are left out at most, if they are.
+    pub fn dedupes_within(&self) -> Option<Duration> {
+        let within = |transform: &Transform| match transform {
+            Transform::Dedupe(dedupe) => Some(dedupe.within()),
+            _ => None,
+        };
+        self.transforms.iter().filter_map(within).max()
+    }
+
     /// Whether anything is redacted.
     pub fn redacts(&self) -> bool {
         self.transforms.iter().any(|transform| matches!(transform, Transform::Redact(_)))

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use harness::{Consumer, Setup, Stand, open, total, until};
 use kinetail::config::{Document, Layers, Problems, SourceConfig};
 use kinetail::line::{LineBuilder, Lines, Range};
+use kinetail::parse::kind::NAMES;
 use kinetail::source::file::Group;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -381,4 +382,79 @@ async fn the_ledger_adds_up_with_what_transforms_drop_and_metrics_are_derived() 
     ends.sort_unstable();
     assert!(ends.windows(2).all(|pair| pair[0].1 == pair[1].0) && ends[0].0 == 0);
     agent.stop().await;
+}
+
+#[tokio::test]
+async fn repeats_of_a_file_that_falls_silent_are_told_of() {
+    let stand = Stand::start(1).await;
+    let mut setup = Setup::new(&stand.endpoint());
+    setup.set("KINETAIL_PATHS", "");
+    setup.configure(&json!({"sources": [{
+        "name": "app", "paths": [setup.log("app.log")], "parse": "json", "timestamp": {}, "add": {"fields": {"env": "prod"}, "id": true},
+        "transforms": [{"dedupe": {"fields": ["m"], "within": "1ms"}}, {"remove": ["none"]}],
+    }]}));
+    let mut log = open(&setup.log("app.log"));
+    let line = |m: &str| format!("{}\n", json!({ "m": m }));
+    log.write_all((line("same").repeat(2000) + &line("other")).as_bytes()).unwrap();
+    let agent = setup.run().await;
+    let mut consumer = Consumer::new(&stand).await;
+    let repeats = |consumer: &Consumer| -> u64 {
+        let events = consumer.events.iter().map(|event| serde_json::from_slice::<Value>(&event.data).unwrap());
+        events.map(|event| event["repeats_dropped"].as_u64().unwrap_or(0) + u64::from(event.get("_id").is_some())).sum()
+    };
+    // However the time ran, each line is an event or in the count of one.
+    until("the events", async || {
+        consumer.look().await;
+        (repeats(&consumer) == 2001).then_some(())
+    })
+    .await;
+    log.write_all(line("again").repeat(2000).as_bytes()).unwrap();
+    until("the repeats", async || {
+        consumer.look().await;
+        (repeats(&consumer) == 4001).then_some(())
+    })
+    .await;
+    let told: Vec<Value> = consumer.events.iter().map(|e| serde_json::from_slice(&e.data).unwrap()).collect();
+    let aside =
+        told.iter().find(|event| event.get("_id").is_none() && event["m"] == "again").expect("an event of its own");
+    assert_eq!(aside["env"], "prod");
+    assert!(aside["@timestamp"].is_string());
+    let metrics = agent.get("/metrics").await.1;
+    let (events, dropped) = (total(&metrics, "kinesis_user_records_total"), total(&metrics, "dropped_events_total"));
+    assert_eq!(total(&metrics, "events_total"), events + dropped);
+    agent.stop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// For all bytes and all parsers, whatever comes out is one JSON object a line, and every byte of the file has one owner.
+    #[test]
+    fn whatever_is_read_events_are_objects(
+        lines in prop::collection::vec(prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..80),
+            "[a-zA-Z0-9 =:,\"'\\\\\\[\\]{}<>/|.+\t-]{0,80}".prop_map(String::into_bytes),
+            "<[0-9]{1,3}>1? ?[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [a-z]{1,8} [ -~]{0,40}".prop_map(String::into_bytes),
+            Just(NGINX.as_bytes().to_vec()),
+        ], 0..8),
+        parser in prop::sample::select(NAMES.to_vec()),
+        piece in 1..300_usize,
+    ) {
+        let options = match parser {
+            "regex" => r"{as: regex, pattern: '(?P<a>\S+)\s*(?P<b>.*)', types: {a: number}}",
+            "grok" => "{as: grok, pattern: '%{WORD:w} %{GREEDYDATA:rest}'}",
+            other => other,
+        };
+        let file = lines.join(&b'\n');
+        let source = format!(
+            "parse: [{options}]\ntimestamp: {{}}\nlevel: {{}}\nnames: ecs\nadd: {{id: true, offset: true}}\ntransforms: [{{flatten: {{}}}}, {{redact: \
+             {{presets: [email, ip, card, passwords]}}}}, {{truncate: {{bytes: 20}}}}, {{set: {{x: '{{message|''none''}}'}}}}]"
+        );
+        let made = make_in_pieces(&source, &file, piece);
+        for event in &made.events {
+            prop_assert!(event.is_object() && event["_id"].is_string(), "{event}");
+        }
+        prop_assert!(made.ranges.windows(2).all(|pair| pair[0].1 == pair[1].0), "{:?}", made.ranges);
+        prop_assert_eq!(made.ranges.last().map_or(0, |range| range.1), file.len() as u64);
+    }
 }

@@ -198,6 +198,17 @@ impl Emitter {
         self.push((from, lines.rendered.len(), true), spans, lines);
     }
 
+    /// An event that stands for none of the file's bytes.
+    pub(super) fn aside(&mut self, event: &str, at: u64, lines: &mut Lines) {
+        let from = lines.rendered.len();
+        self.told(event, at, lines);
+        let to = lines.rendered.len();
+        if (1..=self.max_event).contains(&(to - from)) {
+            let (start, end) = (small(from), small(to));
+            lines.events.push(EventRef { start, end, rendered: true, span_start: at, span_end: at });
+        }
+    }
+
     /// Bytes that no event is made of.
     pub(super) fn unused(&mut self, spans: Spans<'_>, lines: &mut Lines) {
         for range in spans.all() {

@@ -135,6 +135,17 @@ impl Emitter {
         Some(fit.step)
     }
 
+    /// Renders an event that is not of a line, with what all events of the file get but a name.
+    pub(super) fn told(&self, event: &str, start: u64, lines: &mut Lines) {
+        let stamp = Stamp::new();
+        let Ok(mut event) = Event::from_json(event) else { return };
+        if let Some(timestamp) = &self.config.shape.timestamp {
+            timestamp.apply(&mut lines.shaping, None, None, &mut event, &stamp);
+        }
+        Fields { id: None, ..self.fields(start, None) }.set_on(&mut event);
+        event.write_to(&mut lines.rendered);
+    }
+
     /// Says what became of a line that went the direct way.
     pub(super) fn explain_direct(&self, text: Text<'_>, parsed: Parsed, lines: &mut Lines) {
         let label = self.config.parse.label();

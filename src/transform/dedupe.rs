@@ -69,6 +69,11 @@ impl Dedupe {
         Self { fields, within }
     }
 
+    /// The time after which a repeat goes through.
+    pub(super) fn within(&self) -> Duration {
+        self.within
+    }
+
     #[expect(clippy::unused_self, reason = "each transform makes its state")]
     pub(super) fn runs(&self) -> Runs {
         Runs { files: Table::new(MAX_FILES), waiting: Vec::new(), key: Vec::new(), said: None, untold: 0 }

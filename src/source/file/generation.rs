@@ -480,6 +480,13 @@ impl Generation {
         Some(Read::Lines { start, end: self.content.end() })
     }
 
+    /// Adds an event that stands for none of the file's bytes, and answers where it stands.
+    pub fn tell(&mut self, event: &str, lines: &mut Lines) -> u64 {
+        let at = self.content.end() - self.carry.len() as u64;
+        self.line.tell(event, at, lines);
+        at
+    }
+
     /// Whether there is the beginning of a line, or of a record of several lines.
     pub fn has_partial_line(&self) -> bool {
         !self.carry.is_empty() || self.line.held_from().is_some()

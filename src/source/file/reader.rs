@@ -4,12 +4,13 @@
 
 mod find;
 mod keep;
+mod repeats;
 mod resume;
 mod rotate;
 mod spooled;
 mod take;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::route::Streams;
 use crate::shape::Shaping;
 use crate::spool::keeper;
+use crate::transform::Repeats;
 
 /// How often the globs are run, whatever the watches say ...
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -162,6 +164,8 @@ pub struct Reader {
     spare: Option<Spare>,
     /// By group: what is remembered from event to event.
     shaping: Vec<Shaping>,
+    /// By group: repeats that are to be told of.
+    repeats: VecDeque<(usize, Repeats)>,
     rng: fastrand::Rng,
 }
 
@@ -216,6 +220,7 @@ impl Reader {
             stopping: false,
             spare: None,
             shaping: Vec::new(),
+            repeats: VecDeque::new(),
             rng: fastrand::Rng::new(),
         }
     }
@@ -270,6 +275,8 @@ impl Reader {
         if self.next_tell <= now {
             self.next_tell = now + TELL_INTERVAL;
             self.tell(ch, now);
+            // What there is no room for now is told of the next time.
+            self.tell_repeats(ch, false);
         }
         let wait = self.read_due(ch, now);
         self.retire(ch, now);
@@ -313,7 +320,7 @@ impl Reader {
             let now = Instant::now();
             (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);
             self.next_sweep = now + SWEEP_INTERVAL;
-            let wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
+            let mut wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
             self.checkpoint(ch, now);
             // A writer that goes on writes for the next run: one look at its end is enough.
             let unfinished = |g: &Generation| {
@@ -324,7 +331,10 @@ impl Reader {
                 g.state != State::Done && (g.ended_at.is_none_or(|at| at < stopped) || in_a_line)
             };
             if wait.is_none() && !self.files.iter().any(unfinished) {
-                break;
+                wait = self.tell_repeats(ch, true);
+                if wait.is_none() {
+                    break;
+                }
             }
             self.wait(ch, wait).await;
         }

@@ -308,7 +308,7 @@ impl Reader {
     }
 
     /// Lends what a group's events are shaped by to the lines that are made next.
-    fn with_shaping(&mut self, group: usize, mut lines: Lines) -> Lines {
+    pub(super) fn with_shaping(&mut self, group: usize, mut lines: Lines) -> Lines {
         if self.shaping.len() < self.groups.len() {
             self.shaping.resize_with(self.groups.len(), Shaping::default);
         }
@@ -320,14 +320,14 @@ impl Reader {
     }
 
     /// Takes it back.
-    fn keep_shaping(&mut self, group: usize, lines: &mut Lines) {
+    pub(super) fn keep_shaping(&mut self, group: usize, lines: &mut Lines) {
         if let Some(shaping) = self.shaping.get_mut(group) {
             *shaping = std::mem::take(&mut lines.shaping);
         }
     }
 
     /// Hands a batch over, for which there was room before it was made: nobody else sends.
-    fn send(
+    pub(super) fn send(
         &mut self,
         ch: &Channels,
         (id, chunk): (SourceId, Vec<u8>),
