@@ -215,12 +215,12 @@ fn review(pod: &Value) -> Value {
     })
 }
 
-fn asking(annotations: Value) -> Value {
-    let mut pod = json!({"metadata": {"name": "a", "annotations": {"kinetail.dev/inject": "true"}}, "spec": {"containers": [{"name": "app", "image": "app"}]}});
-    for (name, text) in annotations.as_object().unwrap() {
-        pod["metadata"]["annotations"][name] = text.clone();
-    }
-    pod
+/// A pod that asks for a sidecar and nothing else.
+fn asking() -> Value {
+    json!({
+        "metadata": {"name": "a", "annotations": {"kinetail.dev/inject": "true"}},
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+    })
 }
 
 fn outcome(response: &Value) -> &str {
@@ -281,7 +281,7 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn names<'a>(items: &'a [Value]) -> Vec<&'a str> {
+fn names(items: &[Value]) -> Vec<&str> {
     items.iter().map(|item| item["name"].as_str().unwrap()).collect()
 }
 
@@ -403,7 +403,7 @@ async fn a_sidecar_stands_where_it_should() {
 async fn only_pods_that_are_made_are_its_business() {
     let rig = Rig::start(SETTINGS, &[]);
     let mut client = rig.client().await;
-    let pod = asking(json!({}));
+    let pod = asking();
     let with = |changes: &[(&str, Value)]| {
         let mut review = review(&pod);
         for (key, value) in changes {
@@ -436,7 +436,7 @@ async fn only_pods_that_are_made_are_its_business() {
 async fn what_is_no_review_is_refused_and_the_next_one_answered() {
     let rig = Rig::start(SETTINGS, &[]);
     let mut client = rig.client().await;
-    let mut old = review(&asking(json!({})));
+    let mut old = review(&asking());
     old["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     for (body, part) in [
@@ -462,7 +462,7 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
     }
     let (status, _) = client.send(Request::post("/healthz").body(Full::default()).unwrap()).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(outcome(&client.review(&review(&asking(json!({})))).await), "injected");
+    assert_eq!(outcome(&client.review(&review(&asking())).await), "injected");
     // What is too large is not read, however much of it comes.
     let mut stream = rig.tls(&rig.trusted).await.unwrap();
     let length = 3 * 1024 * 1024 + 1;
@@ -476,7 +476,7 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
     let mut client = rig.client().await;
     let objects = format!("[{}{{}}]", "{},".repeat(200_000));
     assert_eq!(client.post(objects).await.0, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(outcome(&client.review(&review(&asking(json!({})))).await), "injected");
+    assert_eq!(outcome(&client.review(&review(&asking())).await), "injected");
     let metrics = rig.metrics().await;
     for (outcome, count) in [("malformed", 9), ("too_large", 2), ("injected", 2)] {
         let line = format!("kinetail_injector_requests_total{{outcome=\"{outcome}\"}} {count}\n");
@@ -498,7 +498,7 @@ async fn a_body_that_does_not_come_is_not_waited_for_without_end() {
     // Who says nothing at all is closed, too; and others are served meanwhile.
     let mut silent = rig.tls(&rig.trusted).await.unwrap();
     let mut client = rig.client().await;
-    assert_eq!(outcome(&client.review(&review(&asking(json!({})))).await), "injected");
+    assert_eq!(outcome(&client.review(&review(&asking())).await), "injected");
     let read = timeout(DEADLINE, silent.read(&mut answer)).await.unwrap();
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
@@ -517,7 +517,7 @@ async fn certificates_are_replaced_without_a_restart() {
     }
     assert!(rig.tls(&rig.trusted).await.is_err(), "the old certificate is still used");
     // A connection that is there goes on.
-    assert_eq!(outcome(&kept.review(&review(&asking(json!({})))).await), "injected");
+    assert_eq!(outcome(&kept.review(&review(&asking())).await), "injected");
     // What is no certificate changes nothing.
     std::fs::remove_file(rig.directory.path().join("..2/tls.key")).unwrap();
     let start = Instant::now();
@@ -545,8 +545,8 @@ async fn a_stop_answers_whoever_comes_in_time() {
         assert!(start.elapsed() < DEADLINE, "it stays ready");
     }
     // Who is connected, and who comes now.
-    assert_eq!(outcome(&other.review(&review(&asking(json!({})))).await), "injected");
-    assert_eq!(outcome(&rig.client().await.review(&review(&asking(json!({})))).await), "injected");
+    assert_eq!(outcome(&other.review(&review(&asking())).await), "injected");
+    assert_eq!(outcome(&rig.client().await.review(&review(&asking())).await), "injected");
     assert_eq!(rig.ended().await.code(), Some(0));
     assert!(TcpStream::connect(rig.webhook).await.is_err());
 }
