@@ -42,14 +42,14 @@ pub(super) fn passed(cases: &[serde_json::Value]) -> usize {
     let mut passed = 0;
     for case in cases {
         let filters = &case["options"]["filters"][0];
-        let filter = filters.as_str().or_else(|| filters["patterns"][0].as_str()).unwrap();
+        let filter = filters.as_str().or_else(|| filters["patterns"][0].as_str()).unwrap_or_default();
         // Their hash has no key, and their errors are of settings that are called otherwise.
         if case["expect"] != "ok" || case["options"].get("redactor").is_some() {
             continue;
         }
         let known = FILTERS.iter().find(|(name, _)| *name == filter).map_or(filter, |(_, pattern)| pattern);
         let pipeline = pipeline(&[], &[known.to_owned()], "[REDACTED]");
-        assert_eq!(redacted(&pipeline, case["input"].as_str().unwrap()), case["expected"], "{}", case["id"]);
+        assert_eq!(redacted(&pipeline, case["input"].as_str().unwrap_or_default()), case["expected"], "{}", case["id"]);
         passed += 1;
     }
     passed

@@ -71,7 +71,7 @@ fn input(case: &Value) -> Option<&[u8]> {
     case["input"].as_str().map(str::as_bytes)
 }
 
-/// The cases of JSON, each as the value of a field, since an event is an object: accepted and refused as serde_json does, and byte for byte what it
+/// The cases of JSON, each as the value of a field, since an event is an object: accepted and refused as `serde_json` does, and byte for byte what it
 /// was.
 fn json_row(cases: &[Value]) -> Row {
     let mut row = Row::default();
@@ -113,10 +113,14 @@ fn text_row(family: &str, path: &Path) -> Option<Row> {
 
 fn web_row(cases: &[Value]) -> Row {
     let mut report = web::Report::default();
-    cases.iter().for_each(|case| web::check_case(case, &mut report));
+    for case in cases {
+        web::check_case(case, &mut report);
+    }
     assert!(report.failed.is_empty(), "{}", report.failed.join("\n"));
     let mut row = Row { passed: report.passed.values().sum(), skipped: report.skipped, ..Row::default() };
-    report.differs.iter().for_each(|why| row.differ(why));
+    for why in &report.differs {
+        row.differ(why);
+    }
     row
 }
 
@@ -127,7 +131,7 @@ fn none_row(cases: &[Value]) -> Row {
         let key = case["options"]["message_key"].as_str().unwrap_or("message");
         let source = json!({"parse": "raw", "transforms": [{"rename": {"message": key}}]});
         let (events, _) = events(&source, input(case).unwrap_or_default());
-        let got: Value = serde_json::from_slice(&events[0]).unwrap();
+        let got: Value = serde_json::from_slice(&events[0]).expect("an event is JSON");
         assert_eq!(got, case["expected"], "{}", case["id"]);
         row.passed += 1;
     }
@@ -144,7 +148,7 @@ fn runtime_row(parser: &str, cases: &[Value]) -> Row {
             row.passed += 1;
             continue;
         }
-        let got: Value = serde_json::from_slice(&events[0]).unwrap();
+        let got: Value = serde_json::from_slice(&events[0]).expect("an event is JSON");
         for (theirs, value) in case["expected"].as_object().into_iter().flatten() {
             // Fluentd and CrowdSec call the time otherwise, and what the text is called is a matter of the format.
             let name = match theirs.as_str() {
@@ -166,7 +170,9 @@ fn row(family: &str, path: &Path) -> Row {
     let cases = cases(path);
     if let Some((_, why)) = NO_LINES.iter().find(|(name, _)| *name == family) {
         let mut row = Row::default();
-        cases.iter().for_each(|_| row.skip(why));
+        for _ in &cases {
+            row.skip(why);
+        }
         return row;
     }
     match family {
