@@ -76,6 +76,10 @@ fn input(case: &Value) -> Option<&[u8]> {
 fn json_row(cases: &[Value]) -> Row {
     let mut row = Row::default();
     for case in cases {
+        if !case["options"]["max_depth"].is_null() {
+            row.skip("a depth that somebody sets");
+            continue;
+        }
         let (Some(input), true) = (input(case), case["single_line"] != false) else {
             row.skip("bytes that are not UTF-8, which are replaced before, or several lines");
             continue;

@@ -23,7 +23,7 @@ impl Reader {
             };
             let (group, repeats) = self.repeats.pop_front()?;
             // A file that is gone has others of its source to speak for it, if there are any; the count of what was dropped is kept in any case.
-            let of_group = || self.files.iter().filter(|g| g.group == group);
+            let of_group = || self.files.iter().filter(move |g| g.group == group);
             let file = of_group().find(|g| g.lane_path.to_string_lossy() == repeats.path).or_else(|| of_group().next());
             let Some(id) = file.map(|g| g.id) else { continue };
             let mut lines = self.with_shaping(group, Lines::default());
