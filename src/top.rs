@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Sparkline, Table, Widget as _, Wrap};
 use serde_json::Value;
 
+use crate::admin::history::RECENT;
 use crate::admin::words;
 
 /// The height of a number with its chart, and an empty row after it.
@@ -131,7 +132,7 @@ impl Screen {
             None => "–".to_owned(),
         };
         let sum = |field: &str| self.list("/sources").iter().map(|source| number(source, field)).sum::<f64>();
-        let last = |name: &str| points(&self.status, name).iter().rev().take(6).filter_map(|v| *v).fold(0.0, f64::max);
+        let last = |name: &str| average(points(&self.status, name).iter().rev().take(RECENT).copied());
         let per_second = |bytes: f64| format!("{}/s", words::bytes(bytes));
         let tiles = [
             ("Read", per_second(sum("/read_bytes_per_second")), "read_bytes_per_second", Color::Blue),
@@ -290,17 +291,25 @@ fn points(status: &Value, name: &str) -> Vec<Option<f64>> {
 /// The last points as bars up to the highest of them, the newest at the right; each is the highest of those that share its column.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from nothing to a thousand")]
 fn bars(points: &[Option<f64>], width: usize) -> Vec<u64> {
-    let most = crate::admin::history::POINTS;
-    let shared = most.div_ceil(width.max(1));
+    let shared = points.len().div_ceil(width.max(1)).max(1);
     let top = points.iter().flatten().copied().fold(0.0, f64::max);
     let bar = |points: &[Option<f64>]| {
         let highest = points.iter().flatten().copied().fold(0.0, f64::max);
         if top > 0.0 { (highest / top * STEPS).round() as u64 } else { 0 }
     };
     let mut bars: Vec<u64> = points.rchunks(shared).map(bar).collect();
-    bars.resize(width.min(most.div_ceil(shared)), 0);
+    bars.resize(width, 0);
     bars.reverse();
     bars
+}
+
+/// The average of those that have a value.
+fn average(points: impl Iterator<Item = Option<f64>>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for value in points.flatten() {
+        (sum, count) = (sum + value, count + 1.0);
+    }
+    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 fn rows(items: usize) -> u16 {
@@ -351,7 +360,7 @@ mod tests {
             "ledger": {"events": 1000, "delivered": 900, "dropped": 60, "in_flight": 40},
             "dropped": [{"stage": "parse", "reason": "json", "events": 60}],
             "problems": [{"level": "error", "last": "2026-01-02 03:04:00Z", "count": 2, "message": "it failed", "details": "code=X"}],
-            "buffer": {"bytes": 1048576, "capacity_bytes": 12582912}, "checkpoint": {"behind_seconds": 0.0},
+            "buffer": {"bytes": 1_048_576, "capacity_bytes": 12_582_912}, "checkpoint": {"behind_seconds": 0.0},
             "history": {"read_bytes_per_second": [null, 1.0, 2.0, 4.0], "throttled_share": [0.0, 0.25]},
         })
     }
@@ -371,7 +380,7 @@ mod tests {
             "To do: split shards.",
             " checkpoint  It cannot be written.",
             "1 235 events/s",
-            "25 %",
+            "12 %",
             "45 ms, 99 % –",
             "app                  2 KiB/s      4 KiB        75 s       done in 100 s        3",
             "logs shardId-000000000000        1 KiB/s      2 KiB/s      50 %         12",

@@ -88,7 +88,8 @@ impl Evidence<'_> {
         // Otherwise it is the reason that was given.
         let but = |note: Note| Note { sentence: format!("Delivering, but {}", note.sentence), ..note };
         notes.extend(throttled.filter(|_| !is_bad).map(but));
-        notes.extend(self.behind(&sources, is_bad));
+        let is_answered = notes.iter().any(|note| ANSWERS.contains(&note.word));
+        notes.extend(self.behind(&sources, is_answered));
         notes.extend(self.checkpoint());
         notes.extend(sources.iter().filter(|_| self.has_scanned).filter_map(nothing_to_read));
         notes.extend(sources.iter().filter_map(unreadable));
@@ -166,7 +167,7 @@ impl Evidence<'_> {
         Some(note(Level::Warn, "throttled", sentence, Some(way_out)))
     }
 
-    fn behind(&self, sources: &[SourceShown], is_bad: bool) -> Option<Note> {
+    fn behind(&self, sources: &[SourceShown], is_answered: bool) -> Option<Note> {
         let is_behind = |source: &&SourceShown| source.backlog_bytes > 0 && source.backlog_seconds > BEHIND_SECONDS;
         let late: Vec<_> = sources.iter().filter(is_behind).collect();
         let worst = late.iter().max_by(|a, b| a.backlog_seconds.total_cmp(&b.backlog_seconds))?;
@@ -182,12 +183,12 @@ impl Evidence<'_> {
         };
         let sentence = format!(
             "{}ource {} is {} behind: {} are not read yet, {pace}",
-            if is_bad { "S" } else { "Delivering, but s" },
+            if is_answered { "S" } else { "Delivering, but s" },
             worst.name,
             words::seconds(worst.backlog_seconds),
             words::bytes(bytes)
         );
-        let way_out = (growth >= -1.0 && !is_bad).then_some(
+        let way_out = (growth >= -1.0 && !is_answered).then_some(
             "see below what limits it: shards that refuse, requests that take long, or the CPU that this container may use",
         );
         Some(note(Level::Warn, "behind", sentence, way_out))
