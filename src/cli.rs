@@ -27,6 +27,7 @@ mod replay;
 mod run;
 mod schema;
 mod test;
+mod top;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Ask the agent beside this whether all is well; the exit code says it
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Show the status page of a running agent in the terminal, until q
+    Top(top::TopArgs),
     /// Copy this program to a file or a directory, for init containers
     Install(install::InstallArgs),
     /// Print the JSON Schema of the configuration file
@@ -175,6 +178,7 @@ pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
         Command::Consume(args) => consume::consume(args, environment),
         Command::Verify(args) => verify::verify(args, environment),
         Command::Healthcheck(args) => healthcheck::healthcheck(args, environment),
+        Command::Top(args) => top::top(args, environment),
         Command::Install(args) => install::install(args),
         Command::Schema => schema::schema(),
         Command::Inject(args) => inject::inject(args),

@@ -41,6 +41,7 @@ pub mod signal;
 pub mod source;
 pub mod spool;
 pub mod times;
+pub mod top;
 pub mod transform;
 pub mod verify;
 pub mod watchdog;

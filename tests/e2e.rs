@@ -547,6 +547,26 @@ async fn waiting_for_kinesis_is_no_standstill() {
     assert_delivered(agent, &[&log], &mut consumer, true).await;
 }
 
+#[tokio::test]
+async fn top_shows_what_the_page_shows() {
+    let (_stand, setup, mut consumer) = ordered(1).await;
+    let mut log = Log::create(&setup.log("app.log"));
+    let agent = setup.run().await;
+    log.append(10);
+    consumer.receive(&[&log]).await;
+    until("the ledger to be even", async || (agent.metric("in_flight_events").await == 0).then_some(())).await;
+    let top = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinetail"));
+        let out = command.args(["top", "--admin", &agent.admin.to_string()]).args(arguments).output().unwrap();
+        (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    let (is_well, text, _) = top(&["--once"]);
+    assert!(is_well && text.contains("Ledger 10 read = 10 delivered + 0 dropped + 0 in flight"), "{text}");
+    let (is_well, _, why) = top(&[]);
+    assert!(!is_well && why.contains("--once"), "a pipe is no terminal: {why}");
+    agent.stop().await;
+}
+
 /// The whole answer to a scraper that accepts this.
 async fn scrape(agent: &Agent, accept: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(agent.admin).await.unwrap();

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::shown::{Parts, SourceShown, StreamShown, trend};
+use super::shown::{Parts, ShardShown, SourceShown, StreamShown, trend};
 use super::words;
 use crate::kinesis::pace::SHARD_BYTES_PER_SECOND;
 use crate::log::recent::Problem;
@@ -15,6 +15,10 @@ const BEHIND_SECONDS: f64 = 30.0;
 const MUCH_THROTTLED: f64 = 0.05;
 /// Where lines come faster than they go, so few are the reason.
 const THROTTLED: f64 = 0.005;
+/// A limit that is at least so far below that of a whole shard was learnt from refusals ...
+const LEARNT_SHARE: f64 = 0.9;
+/// ... and is the reason of a backlog if so much of it is used.
+const USED_SHARE: f64 = 0.7;
 /// A spool that is so full is worth a word.
 const FULL_SPOOL: f64 = 0.8;
 
@@ -88,7 +92,8 @@ impl Evidence<'_> {
         // Otherwise it is the reason that was given.
         let but = |note: Note| Note { sentence: format!("Delivering, but {}", note.sentence), ..note };
         notes.extend(throttled.filter(|_| !is_bad).map(but));
-        notes.extend(self.behind(&sources, is_bad));
+        let is_answered = notes.iter().any(|note| ANSWERS.contains(&note.word));
+        notes.extend(self.behind(&sources, is_answered));
         notes.extend(self.checkpoint());
         notes.extend(sources.iter().filter(|_| self.has_scanned).filter_map(nothing_to_read));
         notes.extend(sources.iter().filter_map(unreadable));
@@ -143,18 +148,24 @@ impl Evidence<'_> {
     ) -> Option<Note> {
         let refused = self.parts.history.whole.throttled.recent().unwrap_or(0.0);
         let behind = sources.iter().any(|source| source.backlog_seconds > BEHIND_SECONDS);
-        if refused < if behind { THROTTLED } else { MUCH_THROTTLED } {
+        let is_refused = refused >= if behind { THROTTLED } else { MUCH_THROTTLED };
+        let shards = streams.values().flat_map(|stream| &stream.shards);
+        let full: Vec<_> = shards.filter(|shard| shard.throttled_share > 0.0 || is_at_limit(shard)).collect();
+        // Who has learnt a limit keeps to it, so that nothing needs to be refused for it to be the reason.
+        if !is_refused && (!behind || !full.iter().any(|shard| is_at_limit(shard))) {
             return None;
         }
-        let shards = streams.values().flat_map(|stream| &stream.shards);
-        let full: Vec<_> = shards.filter(|shard| shard.throttled_share > 0.0).collect();
         let all: u64 = streams.values().filter_map(|stream| stream.open_shards).sum();
-        let which = match (&full[..], all) {
-            ([only], 2..) => format!("shard {} has", only.id),
-            ([_, _, ..], 2..) => format!("{} of {all} shards have", full.len()),
-            _ => "shards have".to_owned(),
+        let (who, has) = match (&full[..], all) {
+            ([only], 2..) => (format!("shard {}", only.id), "has"),
+            ([_, _, ..], 2..) => (format!("{} of {all} shards", full.len()), "have"),
+            _ => ("shards".to_owned(), "have"),
         };
-        let sentence = format!("{which} no room for {} of what is sent; it is sent again", words::share(refused));
+        let sentence = if is_refused {
+            format!("{who} {has} no room for {} of what is sent; it is sent again", words::share(refused))
+        } else {
+            format!("{who} {has} reached the limit that was learnt from refusals; above it, more would be refused")
+        };
         let is_uneven = !full.is_empty() && (full.len() as u64) < all;
         let way_out = if streams.values().any(|stream| self.hot_key(stream).is_some()) {
             "one partition key fills a shard, and more shards do not help: choose a finer kinesis.partition_key"
@@ -166,7 +177,7 @@ impl Evidence<'_> {
         Some(note(Level::Warn, "throttled", sentence, Some(way_out)))
     }
 
-    fn behind(&self, sources: &[SourceShown], is_bad: bool) -> Option<Note> {
+    fn behind(&self, sources: &[SourceShown], is_answered: bool) -> Option<Note> {
         let is_behind = |source: &&SourceShown| source.backlog_bytes > 0 && source.backlog_seconds > BEHIND_SECONDS;
         let late: Vec<_> = sources.iter().filter(is_behind).collect();
         let worst = late.iter().max_by(|a, b| a.backlog_seconds.total_cmp(&b.backlog_seconds))?;
@@ -182,12 +193,12 @@ impl Evidence<'_> {
         };
         let sentence = format!(
             "{}ource {} is {} behind: {} are not read yet, {pace}",
-            if is_bad { "S" } else { "Delivering, but s" },
+            if is_answered { "S" } else { "Delivering, but s" },
             worst.name,
             words::seconds(worst.backlog_seconds),
             words::bytes(bytes)
         );
-        let way_out = (growth >= -1.0 && !is_bad).then_some(
+        let way_out = (growth >= -1.0 && !is_answered).then_some(
             "see below what limits it: shards that refuse, requests that take long, or the CPU that this container may use",
         );
         Some(note(Level::Warn, "behind", sentence, way_out))
@@ -253,6 +264,12 @@ impl Evidence<'_> {
         };
         note(Level::Good, "idle", sentence, None)
     }
+}
+
+/// Whether a shard gets what it takes: its limit is below that of a whole shard, and used.
+fn is_at_limit(shard: &ShardShown) -> bool {
+    let learnt = shard.limit_bytes_per_second.filter(|limit| *limit < LEARNT_SHARE * SHARD_BYTES_PER_SECOND);
+    learnt.is_some_and(|limit| shard.bytes_per_second > USED_SHARE * limit)
 }
 
 fn stalled(stalled: &Stalled) -> Note {
@@ -427,6 +444,21 @@ mod tests {
         let main = case.judge().main;
         assert_eq!((main.level, main.word), (Level::Bad, "slow"));
         assert!(main.sentence.contains("99 s old. The reason: shard shardId") && main.way_out.is_some(), "{main:?}");
+    }
+
+    #[test]
+    fn a_learnt_limit_explains_a_backlog_when_nothing_is_refused_any_more() {
+        let shard = &["s", "shardId-000000000001"];
+        for (limit, behind, word) in [(1e5, 90.0, "throttled"), (1e5, 1.0, "delivering"), (1e6, 90.0, "delivering")] {
+            let mut case = Case::new();
+            case.metrics.backlog_seconds.with_label_values(&["app"]).set(behind);
+            case.metrics.shard_bytes.with_label_values(shard).inc_by(0);
+            case.send(10, 0, 0);
+            case.metrics.shard_bytes.with_label_values(shard).inc_by(500_000 * 6);
+            case.history.sample(&case.metrics.gather(), Instant::now() + INTERVAL * 6);
+            case.metrics.shard_rate.with_label_values(shard).set(limit);
+            assert_eq!(case.words().1, word, "{limit} {behind}");
+        }
     }
 
     #[test]

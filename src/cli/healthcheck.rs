@@ -60,28 +60,34 @@ impl HealthcheckArgs {
             return Ok(url.clone());
         }
         let path = if self.live { "livez" } else { "readyz" };
-        let address = match &self.admin {
-            Some(address) => {
-                let parsed =
-                    address.parse().map_err(|_| format!("--admin: {address:?} is no address such as 127.0.0.1:9090"));
-                parsed?
-            }
-            None => self.configured(environment)?,
-        };
-        if address.port() == 0 {
-            return Err("the admin server's port is 0, which is any that is free: give a port in admin.listen (KINETAIL_ADMIN_LISTEN)".to_owned());
-        }
-        Ok(format!("http://{}/{path}", reachable(address)))
+        let address = address(self.admin.as_deref(), self.config.as_ref(), environment)?;
+        Ok(format!("http://{address}/{path}"))
     }
+}
 
-    fn configured(&self, environment: BTreeMap<String, String>) -> Result<SocketAddr, String> {
-        let flags = SettingFlags { config: self.config.clone(), ..SettingFlags::default() };
-        let admin = flags.layers(environment).and_then(|layers| AdminConfig::load(&layers));
-        let admin = admin.map_err(|problems| problems.to_string())?;
-        admin.listen.ok_or_else(|| {
-            "the admin server is off, and nothing else can be asked: give an address in admin.listen (KINETAIL_ADMIN_LISTEN)".to_owned()
-        })
+/// Where the agent's admin server can be asked: as it was said, or as the configuration says.
+pub(super) fn address(
+    said: Option<&str>,
+    config: Option<&PathBuf>,
+    environment: BTreeMap<String, String>,
+) -> Result<SocketAddr, String> {
+    let address = match said {
+        Some(text) => text.parse().map_err(|_| format!("--admin: {text:?} is no address such as 127.0.0.1:9090"))?,
+        None => configured(config, environment)?,
+    };
+    if address.port() == 0 {
+        return Err("the admin server's port is 0, which is any that is free: give a port in admin.listen (KINETAIL_ADMIN_LISTEN)".to_owned());
     }
+    Ok(reachable(address))
+}
+
+fn configured(config: Option<&PathBuf>, environment: BTreeMap<String, String>) -> Result<SocketAddr, String> {
+    let flags = SettingFlags { config: config.cloned(), ..SettingFlags::default() };
+    let admin = flags.layers(environment).and_then(|layers| AdminConfig::load(&layers));
+    let admin = admin.map_err(|problems| problems.to_string())?;
+    admin.listen.ok_or_else(|| {
+        "the admin server is off, and nothing else can be asked: give an address in admin.listen (KINETAIL_ADMIN_LISTEN)".to_owned()
+    })
 }
 
 /// Where a server that listens there can be reached from beside it.

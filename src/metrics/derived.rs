@@ -58,7 +58,8 @@ fn write_sample(name: &str, labels: &str, kind: &MetricKind, sample: &MetricSamp
         MetricKind::Counter => writeln!(out, "{name}{{{labels}}} {}", sample.sum).ok(),
         MetricKind::Histogram(ends) => {
             let mut count = 0;
-            let ends = ends.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            // With a point in any case: OpenMetrics demands it, and one bound is one label in both formats.
+            let ends = ends.iter().map(|end| format!("{end:?}")).chain(["+Inf".to_owned()]);
             for (end, in_bucket) in ends.zip(&sample.buckets) {
                 count += in_bucket;
                 writeln!(out, "{name}_bucket{{{labels},le=\"{end}\"}} {count}").ok();
@@ -125,7 +126,7 @@ mod tests {
         assert!(text.starts_with(head), "{text}");
         for line in [
             "took_seconds_bucket{source=\"app\",type=\"a\\\"\\n\",le=\"0.5\"} 1\n",
-            "took_seconds_bucket{source=\"app\",type=\"a\\\"\\n\",le=\"1\"} 1\n",
+            "took_seconds_bucket{source=\"app\",type=\"a\\\"\\n\",le=\"1.0\"} 1\n",
             "took_seconds_bucket{source=\"app\",type=\"a\\\"\\n\",le=\"+Inf\"} 2\n",
             "took_seconds_sum{source=\"app\",type=\"a\\\"\\n\"} 4.25\n",
             "took_seconds_count{source=\"app\",type=\"a\\\"\\n\"} 2\n",

@@ -80,6 +80,8 @@ fn translate(text: &str, out: &mut String) {
             (None, Some("counter")) | (_, None) => (name, "unknown"),
             (_, Some(kind)) => (name, kind),
         };
+        // A quote is escaped in this format only.
+        let help = help.replace('"', "\\\"");
         writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}").expect("a string takes everything");
     }
 }
@@ -391,6 +393,9 @@ mod tests {
         let written = encode(&[], text);
         let want = "# TYPE orders counter\n# HELP orders Of a.\norders_total{source=\"app\"} 2\n# TYPE paid unknown\n# HELP paid \npaid{source=\"app\"} 1\n# EOF\n";
         assert_eq!(written, want);
+        let took = "# HELP took_seconds How \"long\".\n# TYPE took_seconds histogram\ntook_seconds_bucket{source=\"a\",le=\"1.0\"} 1\ntook_seconds_bucket{source=\"a\",le=\"+Inf\"} 2\ntook_seconds_sum{source=\"a\"} 4.5\ntook_seconds_count{source=\"a\"} 2\n";
+        let families = parse(&encode(&[], took));
+        assert_eq!((&*families[0].help, families[0].samples.len()), ("How \"long\".", 4));
     }
 
     #[test]

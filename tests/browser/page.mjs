@@ -139,7 +139,7 @@ const STATES = {
     faults: { shard_bytes_per_s: 60_000 },
     sources: () => [{ name: 'app', lines: json, rate: 1800, parse: 'json' }],
     // How far behind it is by then depends on the machine.
-    verdict: ['warn', 'bad', /no room for [\d.]+ % of what is sent/],
+    verdict: ['warn', 'bad', /no room for [\d.]+ % of what is sent|reached the limit that was learnt/],
   },
   blocked: {
     shards: 2,

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import checks
 import logs
+import openmetrics
 import servers
 from agent import RUNNING, Agent
 from common import Report
@@ -167,7 +168,7 @@ class Run:
         found = []
         # An event can be read before its acknowledgement has reached the agent.
         self.wait_acknowledged(agent)
-        for page in ("/livez", "/readyz", "/status", "/metrics"):
+        for page in ("/", "/livez", "/readyz", "/startupz", "/status", "/metrics"):
             code, text = agent.get(page)
             if code != 200:
                 found.append(f"{page} answers {code}: {text[:200]}")
@@ -176,6 +177,7 @@ class Run:
             elif page == "/metrics":
                 (self.work / "metrics.txt").write_text(text)
                 found += self.check_metrics(text)
+                found += openmetrics.check(f"http://{agent.admin}/metrics")
         return found
 
     def wait_acknowledged(self, agent):
