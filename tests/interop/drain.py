@@ -81,8 +81,7 @@ class Run:
     def settings(self, endpoint):
         source = {"name": self.mode, "partial_line_timeout": "1m"}
         if self.mode == "files":
-            # One in three is sent as it is read; one in three has several files.
-            source["paths"] = [f"{self.work}/*.log"]
+            source["paths"] = [f"{self.work}/logs/*.log"]
         if self.mode == "exec":
             source |= {"type": "exec", "add": {"stream": False, "time": False}}
         if self.mode == "forward":
@@ -145,18 +144,18 @@ class Run:
     def by_files(self, _agent, moment, outage):
         kind = self.rng.choice(("plain", "no newline", "renamed", "copied"))
         self.what += f", {kind}"
-        path = self.work / "app.log"
+        path = self.work / "logs/app.log"
+        path.parent.mkdir()
         out = open(path, "ab", buffering=0)
-        chunks = list(self.chunks(moment, outage)) if kind == "burst" else self.chunks(moment, outage)
-        for data in chunks:
+        for data in self.chunks(moment, outage):
             last = time.monotonic() >= moment
             if last and kind == "renamed":
-                path.rename(self.work / "app.log.1")
+                path.rename(path.with_suffix(".log.1"))
                 out.close()
                 out = open(path, "ab", buffering=0)
             if last and kind == "copied":
                 # As logrotate does, in the pause of a service.
-                shutil.copyfile(path, self.work / "app.log.1")
+                shutil.copyfile(path, path.with_suffix(".log.1"))
                 out.truncate(0)
                 out.seek(0)
             out.write(data[:-1] if last and kind == "no newline" else data)
@@ -224,7 +223,8 @@ class Run:
         """The next run delivers what was left."""
         agent = self.start(self.sink.endpoint, ["sleep", "60"])
         try:
-            common.wait_for("the rest", lambda: not self.missing() or agent.ended(), 60, 0.1)
+            # A line without a newline may be waited for until the end.
+            common.wait_for("the rest", lambda: self.missing() <= 1 or agent.ended(), 60, 0.1)
         except TimeoutError:
             pass  # What is missing is counted.
         agent.proc.send_signal(signal.SIGTERM)

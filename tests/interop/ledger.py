@@ -333,7 +333,7 @@ def config(work, endpoint):
         {"name": "renamed", "paths": [f"{work}/renamed.log"], "parse": "json", "on_parse_error": "dead_letter", "transforms": transforms},
         {"name": "copied", "paths": [f"{work}/copied.log"], "multiline": {"preset": "java", "timeout": "300ms"}, "max_line_bytes": "4KiB", "long_lines": "truncate"},
         {"name": "deleted", "paths": [f"{work}/deleted.log"], "parse": "json", "on_parse_error": "drop", "deleted": {"max_wait": "500ms"}},
-        {"name": "cri", "paths": [f"{work}/cri.log"], "rotate_wait": "1s"},
+        {"name": "cri", "paths": [f"{work}/cri.log"], "format": "cri", "rotate_wait": "1s"},
         {"name": "forward", "type": "forward", "forward": {"unix": f"{work}/fluent.sock", "listen": []}},
         {"name": "fifo", "type": "fifo", "paths": [f"{work}/in.fifo"]},
     ]
@@ -481,7 +481,7 @@ class Behind:
             sources = [
                 {"name": "told", "paths": [f"{self.work}/told.log"], "parse": "json", "timestamp": {"field": "time"}},
                 {"name": "plain", "paths": [f"{self.work}/plain.log"]},
-                {"name": "cri", "paths": [f"{self.work}/cri.log"]},
+                {"name": "cri", "paths": [f"{self.work}/cri.log"], "format": "cri"},
                 {"name": "idle", "paths": [f"{self.work}/idle.log"]},
             ]
             settings = {"CONFIG": json.dumps({"sources": sources, "kinesis": {"stream": STREAM, "endpoint": server.endpoint, "partition_key": "source"}, "memory_limit": "1MiB"})}

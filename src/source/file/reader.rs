@@ -66,6 +66,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_SHARE: u32 = 200;
 /// ... but so often in any case.
 const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// For so long after its file was rotated, a path that has none is looked at for files that came and were rotated meanwhile.
+const VACANT_FOR: Duration = Duration::from_mins(1);
 /// How often the backlog is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that a file may be read before it is another file's turn.
@@ -154,6 +156,8 @@ pub struct Reader {
     left: Vec<u64>,
     /// ... and before that, and before the one before it.
     leaving: [Vec<u64>; 2],
+    /// Paths whose file was rotated and that had none since: one may come and be rotated before the next look.
+    vacant: BTreeMap<PathBuf, Instant>,
     /// What became of the bytes of files that are not there any more.
     account: Account,
     /// Told to stop: whatever is not read by now is for the next run.
@@ -216,6 +220,7 @@ impl Reader {
             checkpoint_failures: 0,
             left: Vec::new(),
             leaving: [Vec::new(), Vec::new()],
+            vacant: BTreeMap::new(),
             account: Account::new(groups_len),
             streams: Streams::default(),
             released: watch::Sender::default(),

@@ -158,7 +158,7 @@ impl Reader {
     pub(super) fn truncated(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
         let Some(old) = self.files.get(id) else { return };
         let (group, path, lane, state) = (old.group, old.path.clone(), old.lane_path.clone(), old.state);
-        let birth = Some(old.birth);
+        let (birth, last_growth) = (Some(old.birth), old.grew_at);
         let file = match self.find_copy(old) {
             Some((copy, file, Overlap::Whole)) => {
                 self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
@@ -189,6 +189,8 @@ impl Reader {
             }
         };
         let Some(Ok(Some(file))) = file else { return };
+        // What came in between is before what the file holds now.
+        let birth = birth.filter(|_| state != State::Live || !self.find_missed_copies(&path, last_growth, now));
         // Under a name that no glob has, it may be another file's copy now.
         let unproven = state != State::Live;
         let again = Adoption { group, path, lane, offset: 0, tag: self.rng.u64(..), state, unproven, birth };
