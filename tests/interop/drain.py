@@ -49,6 +49,7 @@ sys.path.insert(0, {here!r})
 import numbered
 ends, at, told, out = numbered.pads(), 0, [], sys.stdout.buffer
 signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+open({count!r}, "w").close()
 began = time.monotonic()
 while not told:
     out.write(numbered.lines({src}, at, {chunk}, time.time_ns() // 1000, ends))
@@ -161,7 +162,10 @@ class Run:
             out.write(data[:-1] if last and kind == "no newline" else data)
         out.close()
 
-    def by_exec(self, _agent, moment, outage):
+    def by_exec(self, agent, moment, outage):
+        began = time.monotonic()
+        common.wait_for("the service", lambda: self.count.exists() or agent.ended())
+        moment, outage = (at + time.monotonic() - began for at in (moment, outage))
         time.sleep(max(0.0, outage - time.monotonic()))
         if self.away:
             self.stream_is(False)
