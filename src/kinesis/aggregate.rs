@@ -258,6 +258,20 @@ impl Aggregator {
         })
     }
 
+    /// Adds an event to what is open in its lane if that stays below this size, and answers whether it did: all that there is to do for most events.
+    pub fn add_below(&mut self, size: usize, lane: Option<LaneId>, record: &UserRecord<'_>) -> bool {
+        let packing = &self.packing;
+        if packing.compression != Compression::None || packing.format == Format::Single {
+            return false;
+        }
+        let Some(open) = self.open.get_mut(&lane).filter(|open| open.count < packing.max_records) else { return false };
+        let fits = open.size() + open.cost(record, packing) <= size.min(packing.max);
+        if fits {
+            open.add(record, &packing.delimiter, None);
+        }
+        fits
+    }
+
     /// Adds an event to its lane; `key` makes the keys of a new record.
     pub fn add(&mut self, lane: Option<LaneId>, record: &UserRecord<'_>, key: impl FnOnce() -> OuterKey) {
         let packing = &self.packing;
