@@ -68,6 +68,8 @@ RUN = {
     "helm template demo": Run("restartPolicy: Always"),
     "diff deploy/ecs/firelens": Run('> ', (1,)),
 }
+# Programs that a machine may lack; then what needs them is left out, and said.
+OPTIONAL = ("helm", "jq", "kubectl", "promtool")
 # What the pods of a cluster would be, for the command that looks for those that were not injected.
 PODS = {"items": [
     {"metadata": {"namespace": "shop", "name": "waiting", "annotations": {"kinetail.dev/inject": "true"}}},
@@ -154,7 +156,7 @@ class Shell:
 
     def run(self, name, command, how):
         if name == "export":
-            said = run(self.bash(f"{command}; env -0"), command, env=self.env)
+            said = run(self.bash(f"{self.adapt(command)}; env -0"), command, env=self.env)
             self.env = dict(e.split("=", 1) for e in said.split("\0") if "=" in e)
             return
         with self.box.moving() if name == "kinetail plan --from" else contextlib.nullcontext():
@@ -212,14 +214,16 @@ class Box:
         self.bin, self.port, self.agent_port = self.folder / "bin", free_port(), free_port()
         self.bin.mkdir()
         (self.folder / "more").mkdir()
-        for name, program in {"kinetail": tools.binary, "helm": tools.need("helm"), "promtool": tools.need("promtool"), "jq": tools.need("jq")}.items():
-            (self.bin / name).symlink_to(program)
+        for name, program in {"kinetail": tools.binary, **{p: tools.found.get(p) for p in OPTIONAL if p != "kubectl"}}.items():
+            if program:
+                (self.bin / name).symlink_to(program)
         (self.folder / "deploy").symlink_to(ROOT / "deploy")
         # Helm writes what it fetches beside the chart.
         shutil.copytree(ROOT / "helm", self.folder / "helm", ignore=shutil.ignore_patterns("charts", "*.tgz"))
         (self.folder / "kinetail.yaml").write_text(CONFIG)
         (self.folder / "pods.json").write_text(json.dumps(PODS))
-        self.kubectl()
+        if tools.found.get("kubectl"):
+            self.kubectl()
         lines = "".join(f'{{"message":"line {n}","level":"info"}}\n' for n in range(LINES))
         (self.folder / "app.log").write_text(lines)
 
@@ -282,13 +286,15 @@ def check_block(tools, box, block):
         for command in split(block):
             name = how(command)
             used.add(name)
-            kind = RUN.get(name)
+            absent = [p for p in OPTIONAL if re.search(rf"\b{p}\b", command) and not tools.found.get(p)]
+            kind = None if absent else RUN.get(name)
             began = time.monotonic()
             if isinstance(kind, Serve):
                 shell.serve(name, command, kind)
             elif kind:
                 shell.run(name, command, kind)
-            print(f"        {time.monotonic() - began:5.1f} s  {command.splitlines()[0][:100]}{'' if kind else '  (not run: ' + CANNOT[name] + ')'}", flush=True)
+            why = "" if kind else f"  (not run: {CANNOT.get(name) or 'no ' + ', '.join(absent)})"
+            print(f"        {time.monotonic() - began:5.1f} s  {command.splitlines()[0][:100]}{why}", flush=True)
     finally:
         shell.end()
     return used

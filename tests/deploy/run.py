@@ -74,6 +74,7 @@ def checks():
     import ecs
     import kubernetes
     import monitoring
+    import takeover
     import terraform
 
     return {
@@ -91,6 +92,7 @@ def checks():
         "dashboard": monitoring.dashboard,
         "compose": monitoring.compose,
         "consumers": consumers.check,
+        "takeover": takeover.check,
         "terraform": terraform.tested,
         "terraform-apply": terraform.applied,
     }
