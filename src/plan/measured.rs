@@ -158,6 +158,7 @@ impl Readings<'_> {
             payload_units: rate("kinetail_kinesis_payload_units_total")?,
             rounded_bytes: rate("kinetail_kinesis_rounded_bytes_total")?,
         };
+        // What events have by themselves, without the keys that they would need, is not counted.
         Ok(Load { events: alone.records, event_bytes: alone.bytes, sent, alone, keys: self.keys(&measured.stream) })
     }
 

@@ -71,7 +71,9 @@ impl Report<'_> {
     /// How the load was measured, for people; nothing for a sample.
     fn measured(&self) -> String {
         let Some((measured, from, agents)) = self.measured else { return String::new() };
-        let shards = measured.open_shards.map_or(String::new(), |shards| format!(", which has {shards} open shards"));
+        let shards = measured.open_shards.map_or(String::new(), |shards| {
+            format!(", which has {shards} open shard{}", if shards > 1.0 { "s" } else { "" })
+        });
         let like = if agents > 1 { format!("; {agents} agents like it are planned for") } else { String::new() };
         let mut out = format!(
             "measured    {:.0} s of {from}: {} events delivered to {}{shards}{like}\n",
