@@ -44,12 +44,16 @@ impl Access {
 
 /// Who asked: `address - user`, `host address - user`, or `address host user`.
 fn push_client<'a>(head: &'a str, event: &mut Event<'a>) -> Option<()> {
-    let (first, rest) = head.split_once(' ')?;
-    let (host, address, user) = if let Some(user) = rest.strip_prefix("- ") {
-        (None, first, user)
+    let mut cursor = Cursor::new(head);
+    let first = cursor.word();
+    let (host, address, user) = if cursor.eat("- ") {
+        (None, first, cursor.rest())
     } else {
-        let (second, rest) = rest.split_once(' ')?;
-        rest.strip_prefix("- ").map_or((Some(second), first, rest), |user| (Some(first), second, user))
+        let second = cursor.word();
+        if cursor.is_done() {
+            return None;
+        }
+        if cursor.eat("- ") { (Some(first), second, cursor.rest()) } else { (Some(second), first, cursor.rest()) }
     };
     if let Some(host) = host {
         event.push("host", Value::text(host));
