@@ -165,7 +165,8 @@ fn metrics(records: u64) -> String {
         ("kinesis_unaggregated_rounded_bytes_total", 160 * 1_024),
     ];
     for (name, each) in each {
-        text += &format!("# TYPE kinetail_{name} counter\nkinetail_{name}{{stream=\"logs\"}} {}\n", records * each);
+        let line = format!("kinetail_{name}{{stream=\"logs\"}} {}\n", records * each);
+        text.extend(["# TYPE kinetail_", name, " counter\n", &line]);
     }
     let read = records * 160 * 300;
     text + &format!(
