@@ -99,6 +99,8 @@ pub enum Goes {
 /// What records are billed by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bill {
+    /// Bytes of data and partition keys.
+    pub bytes: u64,
     /// PUT payload units, as provisioned streams count.
     pub payload_units: u64,
     /// Bytes, each record's rounded up to 1 KiB, as on-demand streams count.
@@ -108,6 +110,7 @@ pub struct Bill {
 impl Bill {
     /// Adds a record of this size.
     pub fn add(&mut self, size: usize) {
+        self.bytes += size as u64;
         self.payload_units += size.div_ceil(PAYLOAD_UNIT_BYTES).max(1) as u64;
         self.rounded_bytes += size.next_multiple_of(BILLED_BYTES).max(BILLED_BYTES) as u64;
     }
