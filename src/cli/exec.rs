@@ -99,7 +99,16 @@ fn conclude(finished: &Finished, ended: Result<Summary, Error>) -> ExitCode {
     }
     match ended {
         Ok(Summary { events, delivered, dropped, unsettled, unread_bytes, drained }) => {
-            tracing::info!(code = finished.exit.code, events, delivered, dropped, unsettled, unread_bytes, drained, "stopped");
+            tracing::info!(
+                code = finished.exit.code,
+                events,
+                delivered,
+                dropped,
+                unsettled,
+                unread_bytes,
+                drained,
+                "stopped"
+            );
         }
         Err(error) => tracing::error!(%error, "kinetail could not go on"),
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use super::super::account;
+use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros, unix_nanos};
 use crate::event::{SourceId, Span};
