@@ -177,6 +177,8 @@ pub struct Generation {
     /// The same for what was read last.
     arrived: u64,
     lost: Lost,
+    /// A scan saw it shorter than it was: what it holds since is another generation's, which the next read will tell.
+    shrunk: bool,
 }
 
 /// What a generation is opened with.
@@ -273,6 +275,7 @@ impl Generation {
             behind_since,
             arrived: 0,
             lost: Lost::default(),
+            shrunk: false,
         })
     }
 
@@ -588,7 +591,7 @@ impl Generation {
             tracing::warn!(path = %self.path.display(), bytes = lost, "the end of a file is gone before it was read");
             self.lost.cut += lost;
         }
-        self.size = size;
+        (self.size, self.shrunk) = (size, false);
     }
 
     /// What was read up to there is handed on; the time of its oldest event is this, if one is known.
@@ -665,7 +668,11 @@ impl Generation {
         }
         let own = || self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
         let size = found.map_or_else(own, Metadata::len);
-        self.size = self.size.max(size);
+        self.shrunk |= size < self.size;
+        if self.shrunk {
+            return;
+        }
+        self.size = size;
         if self.backlog() > 0 {
             self.behind_since.get_or_insert_with(unix_nanos);
         }
