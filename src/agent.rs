@@ -80,6 +80,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Events that were read and are neither; they are read again at the next start.
     pub unsettled: u64,
+    /// Bytes of files that were not read.
+    pub unread_bytes: u64,
     /// Everything that had been read was settled before the deadline.
     pub drained: bool,
 }
@@ -252,10 +254,12 @@ fn watch_stages(
 }
 
 fn summary(metrics: &Metrics, drained: bool) -> Summary {
+    metrics.collect_ledger();
     let (events, delivered) = (Metrics::total(&metrics.events), Metrics::total(&metrics.user_records));
     let dropped = Metrics::total(&metrics.dropped_events);
     let unsettled = events - delivered - dropped;
-    Summary { events, delivered, dropped, unsettled, drained }
+    let unread_bytes = metrics.picture.borrow().backlog();
+    Summary { events, delivered, dropped, unsettled, unread_bytes, drained }
 }
 
 /// Completes at the deadline after the stop.

@@ -301,6 +301,11 @@ impl LineBuilder {
         self.streams.as_ref()?.from()
     }
 
+    /// How many bytes of the file are held back.
+    pub fn held_bytes(&self) -> u64 {
+        self.streams.as_ref().map_or(0, |streams| streams.bytes())
+    }
+
     fn take(&mut self, place: Place<'_>, at: usize, frame: Frame, lines: &mut Lines) {
         let start = place.offset + at as u64;
         let spans = Spans::one((start, start + frame.next as u64));

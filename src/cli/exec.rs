@@ -98,8 +98,17 @@ fn conclude(finished: &Finished, ended: Result<Summary, Error>) -> ExitCode {
         tracing::error!(lost, "lines of the command were not kept");
     }
     match ended {
-        Ok(Summary { events, delivered, dropped, unsettled, drained }) => {
-            tracing::info!(code = finished.exit.code, events, delivered, dropped, unsettled, drained, "stopped");
+        Ok(Summary { events, delivered, dropped, unsettled, unread_bytes, drained }) => {
+            tracing::info!(
+                code = finished.exit.code,
+                events,
+                delivered,
+                dropped,
+                unsettled,
+                unread_bytes,
+                drained,
+                "stopped"
+            );
         }
         Err(error) => tracing::error!(%error, "kinetail could not go on"),
     }

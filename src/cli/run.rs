@@ -70,8 +70,8 @@ async fn serve(config: Config, firelens: Option<firelens::Dispatch>, problems: P
 /// An orderly stop is a success whether everything went out or not: what did not is still in the files.
 fn conclude(ended: Result<Summary, Error>) -> ExitCode {
     match ended {
-        Ok(Summary { events, delivered, dropped, unsettled, drained }) => {
-            tracing::info!(events, delivered, dropped, unsettled, drained, "stopped");
+        Ok(Summary { events, delivered, dropped, unsettled, unread_bytes, drained }) => {
+            tracing::info!(events, delivered, dropped, unsettled, unread_bytes, drained, "stopped");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -79,6 +79,9 @@ impl Emitter {
         if text.bytes.len() > self.max_text(text) {
             return self.too_large(text, spans, lines);
         }
+        if let Some(origin) = text.origin {
+            lines.counts.shaped.note_runtime(origin.time);
+        }
         let from = lines.rendered.len();
         let mut invalid_utf8 = text.replaced;
         if let Some(ids) = &mut self.ids {

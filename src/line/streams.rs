@@ -108,6 +108,13 @@ impl Streams {
         let of = |stream: &OneStream| [stream.line.from(), stream.record.held.from(), blanks(&stream.record)];
         self.0.iter().flat_map(of).flatten().min()
     }
+
+    /// How many bytes of the file are held.
+    pub(super) fn bytes(&self) -> u64 {
+        let blanks = |record: &Record| record.blanks.iter().map(|blank| blank.ranges.len()).sum::<u64>();
+        let of = |stream: &OneStream| stream.line.bytes() + stream.record.held.bytes() + blanks(&stream.record);
+        self.0.iter().map(of).sum()
+    }
 }
 
 impl Record {

@@ -1,6 +1,7 @@
 //! The file source: which files there are ([`discover`], hinted by [`watch`]), which of them is which ([`identity`], [`siblings`], [`known`]), and
 //! reading them ([`generation`], [`files`], [`reader`]). The reader decides everything; a watcher only wakes it.
 
+pub mod account;
 pub mod discover;
 pub mod files;
 pub mod generation;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Group;
+use super::account::Account;
 use super::discover::Discovery;
 use super::files::Files;
 use super::generation::{Generation, READ_BYTES, State};
@@ -65,6 +66,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_SHARE: u32 = 200;
 /// ... but so often in any case.
 const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// For so long after its file was rotated, a path that has none is looked at for files that came and were rotated meanwhile.
+const VACANT_FOR: Duration = Duration::from_mins(1);
 /// How often the backlog is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that a file may be read before it is another file's turn.
@@ -153,7 +156,10 @@ pub struct Reader {
     left: Vec<u64>,
     /// ... and before that, and before the one before it.
     leaving: [Vec<u64>; 2],
-    behind_since: BTreeMap<usize, Instant>,
+    /// Paths whose file was rotated and that had none since: one may come and be rotated before the next look.
+    vacant: BTreeMap<PathBuf, Instant>,
+    /// What became of the bytes of files that are not there any more.
+    account: Account,
     /// Told to stop: whatever is not read by now is for the next run.
     stopping: bool,
     /// The streams that events name.
@@ -179,7 +185,7 @@ impl Reader {
         budget: Arc<Budget>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let now = Instant::now();
+        let (now, groups_len) = (Instant::now(), groups.len());
         let (entries, first_run) = match found {
             Found::Nothing => (Vec::new(), true),
             Found::Entries(entries) => (entries, false),
@@ -214,7 +220,8 @@ impl Reader {
             checkpoint_failures: 0,
             left: Vec::new(),
             leaving: [Vec::new(), Vec::new()],
-            behind_since: BTreeMap::new(),
+            vacant: BTreeMap::new(),
+            account: Account::new(groups_len),
             streams: Streams::default(),
             released: watch::Sender::default(),
             stopping: false,
@@ -251,14 +258,20 @@ impl Reader {
             self.wait(&mut ch, wait).await;
         }
         self.finish_reading(&mut ch).await;
-        self.tell_transforms();
+        self.tell();
         let Channels { batches, mut settled, checkpoints, .. } = ch;
         drop(batches);
         // What is left to do is up to others.
         self.beat(Doing::Nothing);
         while let Some(spans) = settled.recv().await {
             self.settle(spans);
+            let now = Instant::now();
+            if self.next_tell <= now {
+                self.next_tell = now + TELL_INTERVAL;
+                self.tell();
+            }
         }
+        self.tell();
         self.release_segments();
         let entries = self.snapshot(Instant::now());
         // The writer ends when this sender does, after it has written what it was given.
@@ -274,7 +287,7 @@ impl Reader {
         }
         if self.next_tell <= now {
             self.next_tell = now + TELL_INTERVAL;
-            self.tell(ch, now);
+            self.tell();
             // What there is no room for now is told of the next time.
             self.tell_repeats(ch, false);
         }
@@ -318,6 +331,10 @@ impl Reader {
         }
         while !ch.batches.is_closed() {
             let now = Instant::now();
+            if self.next_tell <= now {
+                self.next_tell = now + TELL_INTERVAL;
+                self.tell();
+            }
             (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);
             self.next_sweep = now + SWEEP_INTERVAL;
             let mut wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));

@@ -12,7 +12,7 @@ use super::super::generation::{Generation, Opening, State, open};
 use super::super::identity::{FileId, Overlap};
 use super::super::known::place;
 use super::super::siblings::{Sibling, is_rotated_name, siblings};
-use super::Reader;
+use super::{Reader, VACANT_FOR};
 use crate::checkpoint::Entry;
 use crate::clock;
 use crate::config::StartAt;
@@ -49,7 +49,8 @@ impl Reader {
         let target_dir = |g: &Generation| g.target.as_ref()?.parent().map(Path::to_owned);
         let links = self.files.iter().filter_map(target_dir);
         self.watch.set(scan.directories.iter().cloned().chain(links).collect());
-        let rotated = self.follow_renames(&scan, now);
+        let mut rotated = self.follow_renames(&scan, now);
+        rotated.extend(self.vacant.keys().cloned());
         self.unreadable.clear();
         let ignored = scan.ignored.clone();
         let mut new: Vec<_> = scan.files.into_iter().filter(|(id, _)| self.files.by_file(*id).is_none()).collect();
@@ -67,10 +68,22 @@ impl Reader {
         for candidate in new {
             self.open_candidate(candidate, now);
         }
+        self.note_vacant(rotated, now);
         // What was there before the first look is nothing that was missed.
         self.looked_at = if self.scanned { began } else { began + CLOCK_SLACK };
         self.scanned = true;
         self.count_files(&ignored);
+    }
+
+    /// Of paths whose file was rotated, notes those that have no other one yet.
+    fn note_vacant(&mut self, rotated: Vec<PathBuf>, now: Instant) {
+        let before = std::mem::take(&mut self.vacant);
+        for path in rotated {
+            let since = before.get(&path).copied().unwrap_or(now);
+            if now < since + VACANT_FOR && self.files.live_in(&path).is_empty() {
+                self.vacant.insert(path, since);
+            }
+        }
     }
 
     fn count_files(&self, ignored: &BTreeMap<usize, i64>) {
@@ -231,6 +244,17 @@ impl Reader {
             let missed = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since).collect();
             self.adopt_missed(lane, missed, now);
         }
+    }
+
+    /// Copies of what a truncated file held between two reads, which may lie far apart while there is no room for any: it was copied and truncated more
+    /// than once meanwhile. Answers whether there are some.
+    pub(super) fn find_missed_copies(&mut self, lane: &Path, last_growth: Instant, now: Instant) -> bool {
+        let since = clock::now().checked_sub(now.saturating_duration_since(last_growth) + CLOCK_SLACK);
+        let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
+        let missed: Vec<Sibling> = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since).collect();
+        let before = self.files.ids().len();
+        self.adopt_missed(lane, missed, now);
+        self.files.ids().len() > before
     }
 
     pub(super) fn adopt_missed(&mut self, lane: &Path, missed: Vec<Sibling>, now: Instant) {
