@@ -30,7 +30,7 @@ def counts(done):
 
 def check(tools):
     folders = sorted(f for f in EXAMPLES.iterdir() if f.is_dir())
-    listed = (DEPLOY / "README.md").read_text()
+    listed, unnoticed = (DEPLOY / "README.md").read_text(), []
     for folder in folders:
         if f"(examples/{folder.name}/kinetail.yaml)" not in listed:
             raise Failed(f"deploy/README.md has no link to examples/{folder.name}/kinetail.yaml")
@@ -39,10 +39,12 @@ def check(tools):
             raise Failed(f"{config}: {done.stdout}{done.stderr}")
         sources = {s["name"] for s in yaml.safe_load(config.read_text())["sources"]}
         for file in sorted(folder.glob("*.test.yaml")):
-            one_file(tools, config, file)
+            unnoticed += [f"{file.relative_to(DEPLOY)} passes though {name}" for name in one_file(tools, config, file)]
             sources.discard(yaml.safe_load(file.read_text())["source"])
         if sources:
             raise Failed(f"{folder.name}: no test of the sources {', '.join(sorted(sources))}")
+    if unnoticed:
+        raise Failed("\n".join(unnoticed))
 
 
 def one_file(tools, config, file):
@@ -62,11 +64,13 @@ def one_file(tools, config, file):
             raise Failed(f"{file}: {passed} cases pass though {name}, exit code {done.returncode}")
         if "\n  " not in done.stdout or not re.search(r"expected|is missing|^ +[-+] ", done.stdout, re.MULTILINE):
             raise Failed(f"{file}: with {name}, no difference is shown: {done.stdout[:500]}")
+    unnoticed = []
     for name, changed in mutated_configs(yaml.safe_load(config.read_text()), suite["source"]):
         (work / "mutant.yaml").write_text(yaml.safe_dump(changed, allow_unicode=True, width=10_000))
         (work / "mutant.test.yaml").write_text(yaml.safe_dump(suite | {"config": "mutant.yaml"}, allow_unicode=True, width=10_000))
         if counts(kinetail(tools, "test", work / "mutant.test.yaml"))[1] == 0:
-            raise Failed(f"{file} passes though {name}")
+            unnoticed.append(name)
+    return unnoticed
 
 
 def mutated_suites(suite):
