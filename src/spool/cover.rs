@@ -12,7 +12,7 @@ use crate::transform::{Context, Pipeline, State};
 
 /// Covers the lines of one source.
 #[derive(Debug)]
-pub struct Cover {
+pub(super) struct Cover {
     pipeline: Pipeline,
     state: State,
     /// Whether lines have a head as the CRI has it, before their text.
@@ -22,7 +22,7 @@ pub struct Cover {
 
 impl Cover {
     /// What covers this source's lines; nothing if it redacts nothing.
-    pub fn new(source: &SourceConfig) -> Option<Self> {
+    pub(super) fn new(source: &SourceConfig) -> Option<Self> {
         let pipeline = source.shape.pipeline.provisional();
         if pipeline.is_empty() {
             return None;
@@ -33,7 +33,7 @@ impl Cover {
     }
 
     /// Puts what covers secrets in their place. The lines are as many as before.
-    pub fn cover(&mut self, lines: &mut Lines) {
+    pub(super) fn cover(&mut self, lines: &mut Lines) {
         let bytes = std::mem::take(&mut lines.bytes);
         let mut covered = Vec::new();
         let (mut copied, mut at) = (0, 0);
