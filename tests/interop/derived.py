@@ -170,7 +170,7 @@ class Suite:
         read = prometheus.samples(f'order_seconds_count{{job="{job}"}}', when)
         if len(read) < 3:
             return self.found.append(f"{job}: only {len(read)} scrapes in {WINDOW} s")
-        (begin, first), (end, last) = read[0], read[-1]
+        lines = dict(read)
         behind = max(t - writer.times[int(n) - 1] for t, n in read if n)
         print(f"     {job}: {len(read)} scrapes in {WINDOW} s, each at most {behind:.2f} s behind what was written", flush=True)
         if behind > MOST_BEHIND_S:
@@ -178,7 +178,12 @@ class Suite:
         for name, label, value, key in wanted:
             series = f'{name}{{job="{job}",source="orders",{label}="{value}"}}'
             rate = next((v for _, v in prometheus.query(f"rate({series}[{WINDOW}s])", when)), None)
-            truth = (writer.totals[int(last)].get(key, 0) - writer.totals[int(first)].get(key, 0)) / (end - begin)
+            samples = [(t, v) for t, v in prometheus.samples(series, when) if t in lines]
+            if len(samples) < 3:
+                self.found.append(f"{series} has only {len(samples)} samples in {WINDOW} s")
+                continue
+            written = [(t, writer.totals[int(lines[t])].get(key, 0)) for t, _ in samples]
+            truth = extrapolated(written, when)
             near(f"rate({series})", rate, truth, self.found)
 
     def quantiles(self, prometheus, writer, job, when):
@@ -250,6 +255,8 @@ class Suite:
             up = wait_for(f"a scrape of {job}", lambda: prometheus.query(f'up{{job="{job}"}} == 1', time.time()))
             if not up:
                 self.found.append(f"{job} is not up")
+            # All of them are older than the window.
+            wait_for("series of each service", lambda: len(prometheus.query(f'errors_total{{job="{job}"}} offset {WINDOW + 1}s', time.time())) == len(SERVICES))
             when = time.time() - 0.5
             self.rates(prometheus, writer, job, when)
             self.quantiles(prometheus, writer, job, when)
@@ -282,6 +289,17 @@ def created_name(prometheus, job):
     """What a counter is called whose name has no `_total`, as OpenMetrics demands of all."""
     names = prometheus.get("/api/v1/series", **{"match[]": f'{{__name__=~"orders_created.*",job="{job}"}}'})
     return names[0]["__name__"] if names else "orders_created"
+
+
+def extrapolated(samples, when):
+    """The rate of a counter over the window as Prometheus makes it of samples: what is at its ends is as what is between, unless a scrape was missed."""
+    (begin, first), (end, last) = samples[0], samples[-1]
+    between = (end - begin) / (len(samples) - 1)
+    before, after = begin - (when - WINDOW), when - end
+    if last > first:
+        before = min(before, (end - begin) * first / (last - first))
+    reach = end - begin + sum(gap if gap < 1.1 * between else between / 2 for gap in (before, after))
+    return (last - first) * reach / (end - begin) / WINDOW
 
 
 def in_buckets(values, q):
