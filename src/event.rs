@@ -428,7 +428,7 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Whether a text has quotes, backslashes or control characters.
-fn needs_escape(text: &[u8]) -> bool {
+pub fn needs_escape(text: &[u8]) -> bool {
     let is_special = |b: u8| u8::from(b < b' ') | u8::from(b == b'"') | u8::from(b == b'\\');
     // Without an end in the middle, the compiler makes one step of each piece. The last one overlaps the one before.
     let has_special = |piece: &[u8; 16]| piece.iter().fold(0, |any, b| any | is_special(*b)) != 0;
