@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use regex::{CaptureLocations, RegexBuilder};
 use serde_json::value::RawValue;
 
-use crate::event::{Event, Value, is_in_range, is_json_number, write_text};
+use super::sink::{Name, Sink};
+use crate::event::{Value, is_in_range, is_json_number, write_text};
 use scan::{Found, Scanner};
 
 /// What a group's text is to become. Text that is not of its type stays text, so that nothing is lost.
@@ -142,6 +143,8 @@ impl std::error::Error for Error {}
 #[derive(Debug, Clone)]
 pub(super) struct Field {
     pub(super) name: String,
+    /// The same as it stands in JSON.
+    pub(super) json: String,
     pub(super) kind: Type,
     pub(super) groups: Vec<usize>,
     /// Whether it is a field also where its text is empty.
@@ -193,6 +196,7 @@ impl Regex {
         let field = |(index, name): (usize, Option<&str>)| {
             let name = name?.to_owned();
             Some(Field {
+                json: Name::json_of(&name),
                 kind: types.get(&name).copied().unwrap_or_default(),
                 name,
                 groups: vec![index],
@@ -222,7 +226,7 @@ impl Regex {
     }
 
     /// Appends the fields of the first match in a record.
-    pub fn parse<'a>(&'a self, line: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
+    pub fn parse<'a>(&'a self, line: &'a str, event: &mut impl Sink<'a>) -> Result<(), &'static str> {
         GROUPS.with_borrow_mut(|all| {
             if all.len() <= self.id {
                 all.resize_with(self.id + 1, || None);
@@ -267,7 +271,7 @@ impl Drop for Regex {
 }
 
 impl Field {
-    fn push<'a>(&'a self, line: &'a str, groups: &Groups, event: &mut Event<'a>) {
+    fn push<'a>(&'a self, line: &'a str, groups: &Groups, event: &mut impl Sink<'a>) {
         let text = |group: &usize| groups.get(*group).and_then(|(start, end)| line.get(start..end));
         let mut texts = self.groups.iter().filter_map(text).filter(|text| self.keep_empty || !text.is_empty());
         let Some(first) = texts.next() else { return };
@@ -276,7 +280,7 @@ impl Field {
             None => first,
             Some(second) => list(first, self.kind.value(second), texts.map(|text| self.kind.value(text))),
         };
-        event.push(self.name.as_str(), value);
+        event.put(Name::new(&self.name, &self.json), value);
     }
 }
 
@@ -320,6 +324,7 @@ fn explain(error: &regex::Error) -> String {
 mod tests {
     use super::super::check::parsed;
     use super::*;
+    use crate::event::Event;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 

@@ -2,20 +2,20 @@
 
 use memchr::{memchr, memrchr};
 
-use super::cursor;
-use crate::event::{Event, Value};
+use super::sink::{Sink, name};
+use crate::event::Value;
 
 /// The longest name of a method; the registered ones have up to 17 letters.
 const MAX_METHOD: usize = 32;
 
 /// Appends `method`, `path` and `protocol`, which with a space between them are the line; HTTP/0.9 has no protocol. What a scanner sent that is no
 /// request stays in one piece, as `request`. Both would be a fifth of an access log's events, for nothing that the parts do not say.
-pub(super) fn push<'a>(line: &'a str, event: &mut Event<'a>) {
-    let Some((method, path, protocol)) = parts(line) else { return event.push("request", cursor::text(line)) };
-    event.push("method", Value::text(method));
-    event.push("path", Value::text(path));
+pub(super) fn push<'a>(line: &'a str, event: &mut impl Sink<'a>) {
+    let Some((method, path, protocol)) = parts(line) else { return event.put_text(name!("request"), line) };
+    event.put(name!("method"), Value::text(method));
+    event.put(name!("path"), Value::text(path));
     if let Some(protocol) = protocol {
-        event.push("protocol", Value::text(protocol));
+        event.put(name!("protocol"), Value::text(protocol));
     }
 }
 
