@@ -155,7 +155,7 @@ def service_image(podman, libraries):
     archive(podman.work / "service.tar", libraries, links)
     with tarfile.open(podman.work / "service.tar", "a") as out:
         out.add(podman.work / "busybox", "bin/busybox")
-    podman("import", podman.work / "service.tar", "localhost/service:1")
+    podman("import", "--change", "ENV PATH=/bin", podman.work / "service.tar", "localhost/service:1")
 
 
 def wrapped(podman, binary):
@@ -279,7 +279,7 @@ class Image:
         self.stream("logs")
         # The volume gets its owner from the image where it is first mounted, as on ECS; the service may write there, whoever it is.
         agent = {**SENDS, "KINETAIL_PATHS": "/var/log/kinetail/*.log"}
-        podman("run", "--detach", "--pod", "logs", "--name", "agent", *RESTRICTED, "--volume", "logs:/var/log/kinetail", "--health-cmd", "/kinetail healthcheck", "--health-interval", "disable", *environment(agent), self.name)
+        podman("run", "--detach", "--pod", "logs", "--name", "agent", *RESTRICTED, "--volume", "logs:/var/log/kinetail", "--health-interval", "disable", *environment(agent), self.with_health())
         script = 'trap \'for i in $(seq 1000); do echo "{\\"last\\":$i}"; done >>/var/log/kinetail/web.log; exit 0\' TERM; n=0; while :; do n=$((n+1)); echo "{\\"n\\":$n}" >>/var/log/kinetail/web.log; sleep 0.01; done'
         podman("run", "--detach", "--pod", "logs", "--name", "web", "--user", "10001:10001", *RESTRICTED, "--volume", "logs:/var/log/kinetail", "localhost/service:1", "sh", "-c", script)
         wait_for(lambda: podman.code("healthcheck", "run", "agent").returncode == 0, "the agent's HEALTHCHECK")
@@ -354,6 +354,15 @@ class Image:
         if (code := podman.inspect("web-pod-0-kinetail", "container")["State"]["ExitCode"]) != 0:
             raise Failed(f"stopped, it ends with {code}")
 
+    def with_health(self):
+        """An image with README's HEALTHCHECK on top. Kubernetes and ECS do not look at an image's own."""
+        line = re.search(r"^HEALTHCHECK .+", (ROOT / "README.md").read_text(), re.M)[0]
+        folder = self.podman.work / "health"
+        folder.mkdir(exist_ok=True)
+        (folder / "Dockerfile").write_text(f"FROM {self.name}\n{line}\n")
+        self.podman("build", "--pull=never", "--format", "docker", "--tag", "localhost/health:1", folder)
+        return "localhost/health:1"
+
     def stream(self, pod):
         command = ["local", "--listen", "127.0.0.1:4567", "--stream", STREAM]
         self.podman("run", "--detach", "--pod", pod, "--name", f"{pod}-stream", *RESTRICTED, self.name, *command)
@@ -380,16 +389,21 @@ def playable(text, image):
     deployment = next(d for d in documents if d["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
     deployment["spec"]["replicas"] = 1
-    # It starts init containers over and over that have restartPolicy: Always, and has no downwardAPI volumes and no fields of nodes.
+    # It starts init containers over and over that have restartPolicy: Always, has no downwardAPI volumes, few fields and no
+    # probes by HTTP.
     agent = pod.pop("initContainers")[0]
     agent.pop("restartPolicy")
     gone = [volume["name"] for volume in pod["volumes"] if "downwardAPI" in volume]
     pod["volumes"] = [volume for volume in pod["volumes"] if volume["name"] not in gone]
     agent["volumeMounts"] = [mount for mount in agent["volumeMounts"] if mount["name"] not in gone]
-    agent["env"] = [v for v in agent["env"] if v["valueFrom"]["fieldRef"]["fieldPath"] in ("metadata.name", "metadata.namespace", "metadata.uid")]
+    agent["env"] = [v for v in agent["env"] if v["valueFrom"]["fieldRef"]["fieldPath"] in ("metadata.name", "metadata.uid")]
     agent["env"] += [{"name": name, "value": value} for name, value in SENDS.items() if name.startswith("AWS_") or name == "KINETAIL_ENDPOINT"]
     pod["containers"][0]["image"] = "localhost/service:1"
     stream = {"name": "stream", "args": ["local", "--listen", "127.0.0.1:4567", "--stream", STREAM], "securityContext": agent["securityContext"]}
+    # Without a network there is nobody to whom a port could be opened.
+    agent.pop("ports")
+    for probe in ("startupProbe", "livenessProbe"):
+        agent.pop(probe)
     for container in (agent, stream):
         container.update(image=image, imagePullPolicy="Never")
     pod["containers"][0]["imagePullPolicy"] = "Never"
