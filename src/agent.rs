@@ -195,6 +195,7 @@ impl Agent {
                 sender: status_rx.clone(),
                 record_limit,
                 drops,
+                renewals,
             },
         )?;
 

@@ -515,6 +515,36 @@ impl Metrics {
         self.shard_bytes.remove_label_values(labels).ok();
     }
 
+    /// Forgets what is so of a source now: there is none of this name any more. What was counted stays.
+    pub fn forget_source(&self, source: &str) {
+        let name = &[source];
+        // A series that never was is none the less gone.
+        self.backlog_bytes.remove_label_values(name).ok();
+        self.backlog_seconds.remove_label_values(name).ok();
+        self.event_skew.remove_label_values(name).ok();
+        for state in ["live", "quiet", "draining", "ignored", "unreadable"] {
+            self.files.remove_label_values(&[source, state]).ok();
+        }
+    }
+
+    /// Has the counters of a source's transforms begin anew, as the transforms do.
+    pub fn forget_transforms(&self, source: &str, transforms: impl Iterator<Item = String>) {
+        for transform in transforms {
+            for outcome in ["touched", "dropped", "failed", "forgotten"] {
+                self.transforms.remove_label_values(&[source, &*transform, outcome]).ok();
+            }
+        }
+    }
+
+    /// The same of the metrics that they derive.
+    pub fn forget_derived(&self, source: &str, metrics: impl Iterator<Item = String>) {
+        for metric in metrics {
+            for reason in ["max_series", "invalid"] {
+                self.metric_errors.remove_label_values(&[source, &*metric, reason]).ok();
+            }
+        }
+    }
+
     /// The sum over all series of a counter.
     pub fn total(counter: &IntCounterVec) -> u64 {
         let families = counter.collect();

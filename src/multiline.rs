@@ -22,6 +22,14 @@ pub struct Multiline {
     pub timeout: Duration,
     /// How many lines a record has at most.
     pub max_lines: usize,
+    /// What it was made of, so that two can be compared.
+    written: MultilineConfig,
+}
+
+impl PartialEq for Multiline {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
 }
 
 /// What belongs together.
@@ -73,7 +81,7 @@ impl Multiline {
         } else {
             Rule::Presets(Presets::new(config.preset.iter().copied()))
         };
-        Self { rule, timeout: config.timeout, max_lines: config.max_lines }
+        Self { rule, timeout: config.timeout, max_lines: config.max_lines, written: config.clone() }
     }
 
     /// What to do with the next line.

@@ -144,6 +144,8 @@ pub struct Generation {
     known: Option<watch::Receiver<Arc<Known>>>,
     /// There are whole lines among the carried bytes, which are to be taken before any more are read.
     capped: bool,
+    /// No source has it any more, and the rest of it is not read.
+    left: bool,
 }
 
 /// What a generation is opened with.
@@ -233,7 +235,43 @@ impl Generation {
             line,
             known,
             capped: false,
+            left: false,
         })
+    }
+
+    /// Belongs to this group from now on, the one of this index.
+    pub fn renew(&mut self, index: usize, group: &Group) {
+        self.group = index;
+        let added = group.added_with_id(group.added(&self.lane_path.to_string_lossy()), self.tag);
+        self.line.renew(&group.line, added, self.content.first());
+        self.known = group.known();
+        if let Some(known) = &mut self.known {
+            self.line.know(Arc::clone(&known.borrow_and_update()));
+        }
+    }
+
+    /// No source has it any more: nothing more of it is read. Answers how many bytes that are there nobody gets of it now.
+    pub fn leave(&mut self) -> u64 {
+        let unread = self.size.saturating_sub(self.content.end()) + self.carry.len() as u64;
+        (self.left, self.state) = (true, State::Done);
+        unread
+    }
+
+    /// Whether no source has it any more.
+    pub fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// Whether something is held back of what was read that is more than a beginning of a line.
+    pub fn holds_back(&self) -> bool {
+        self.line.held_from().is_some()
+    }
+
+    /// Makes events of what is held back, but for the beginning of a line: whoever reads it again has the whole of it.
+    pub fn let_go(&mut self, max_event: usize, lines: &mut Lines) -> Read {
+        self.line.let_go(max_event, lines);
+        let at = self.content.end() - self.carry.len() as u64;
+        Read::Lines { start: at, end: at }
     }
 
     /// Whether it has a descriptor.
@@ -500,12 +538,13 @@ impl Generation {
 
     /// Whether everything that was read is committed.
     pub fn is_committed(&self) -> bool {
-        self.tracker.committed() == self.content.end()
+        let carried = if self.left { self.carry.len() as u64 } else { 0 };
+        self.tracker.committed() == self.content.end() - carried
     }
 
     /// Bytes that are there and were not read yet.
     pub fn backlog(&self) -> u64 {
-        self.size.saturating_sub(self.content.end())
+        if self.left { 0 } else { self.size.saturating_sub(self.content.end()) }
     }
 
     /// Has the file looked at without delay.

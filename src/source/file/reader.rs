@@ -4,6 +4,7 @@
 
 mod find;
 mod keep;
+mod renew;
 mod repeats;
 mod resume;
 mod rotate;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::renew::{NoRoom, Renewal, Renewed};
 use super::Group;
 use super::discover::Discovery;
 use super::files::Files;
@@ -96,6 +98,8 @@ pub struct Channels {
     pub record_limit: watch::Receiver<usize>,
     /// Segments of spools that are full.
     pub drops: mpsc::Receiver<keeper::Drop>,
+    /// Sources that take the place of those that there are.
+    pub renewals: mpsc::Receiver<Renewal>,
 }
 
 /// After this time a file that is gone is forgotten; until then its volume may come back.
@@ -166,6 +170,10 @@ pub struct Reader {
     shaping: Vec<Shaping>,
     /// By group: repeats that are to be told of.
     repeats: VecDeque<(usize, Repeats)>,
+    /// While the sources are replaced: those before.
+    before: Option<Vec<Group>>,
+    /// What the last such replacement did.
+    renewed: Renewed,
     rng: fastrand::Rng,
 }
 
@@ -221,6 +229,8 @@ impl Reader {
             spare: None,
             shaping: Vec::new(),
             repeats: VecDeque::new(),
+            before: None,
+            renewed: Renewed::default(),
             rng: fastrand::Rng::new(),
         }
     }
@@ -274,6 +284,7 @@ impl Reader {
         }
         if self.next_tell <= now {
             self.next_tell = now + TELL_INTERVAL;
+            self.drop_left();
             self.tell(ch, now);
             // What there is no room for now is told of the next time.
             self.tell_repeats(ch, false);
@@ -371,6 +382,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             Some(order) = ch.drops.recv() => self.drop_segment(order),
+            Some(renewal) = ch.renewals.recv() => self.renew(ch, renewal),
             () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));

@@ -1,6 +1,7 @@
 //! What is settled, and the notes of it: tracker, journal, checkpoint, metrics.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use prometheus::IntCounter;
 use tokio::time::Instant;
@@ -110,7 +111,8 @@ impl Reader {
             held += if generation.deleted_at.is_some() && generation.is_open() { generation.size } else { 0 };
         }
         self.metrics.deleted_held_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
-        for (index, (group, backlog)) in self.groups.iter().zip(backlogs).enumerate() {
+        let groups = self.groups.iter().zip(backlogs).enumerate();
+        for (index, (group, backlog)) in groups.filter(|(_, (group, _))| !group.has_left) {
             if backlog == 0 {
                 self.behind_since.remove(&index);
             }
@@ -126,7 +128,7 @@ impl Reader {
     /// Tells what transforms have done and counted.
     pub(super) fn tell_transforms(&self) {
         let mut families = Families::default();
-        for (group, shaping) in self.groups.iter().zip(&self.shaping) {
+        for (group, shaping) in self.groups.iter().zip(&self.shaping).filter(|(group, _)| !group.has_left) {
             let (pipeline, Some(state)) = (&group.line.shape.pipeline, shaping.state()) else { continue };
             let (m, source) = (&self.metrics, &*group.name);
             for (index, (name, counts)) in pipeline.counts(state).enumerate() {
@@ -146,9 +148,12 @@ impl Reader {
             }
         }
         let text = families.render();
-        if !text.is_empty() {
-            self.metrics.derived.send_replace(text.into());
-        }
+        let text: Arc<[u8]> = text.into();
+        self.metrics.derived.send_if_modified(|before| {
+            let is_new = *before != text;
+            *before = text;
+            is_new
+        });
     }
 }
 
