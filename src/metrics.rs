@@ -178,6 +178,12 @@ pub struct Metrics {
     pub file_scans: IntCounterVec,
     /// What deleted files that are still read take.
     pub deleted_held_bytes: IntGauge,
+    /// Configurations that were loaded while the agent ran, by what came of them.
+    pub config_reloads: IntCounterVec,
+    /// 1 unless the last one was refused.
+    pub config_last_reload_successful: IntGauge,
+    /// When the configuration in effect was loaded.
+    pub config_last_reload_success: Gauge,
 }
 
 impl Default for Metrics {
@@ -453,6 +459,24 @@ impl Metrics {
                 &r,
                 "deleted_held_bytes",
                 "Bytes of deleted files that are still being read, and take space on disk for as long.",
+            ),
+            config_reloads: counters(
+                &r,
+                "config_reloads_total",
+                "Configurations loaded while running, by what came of them: applied, unchanged, refused (the one before stays in effect).",
+                &["result"],
+            ),
+            config_last_reload_successful: gauge(
+                &r,
+                "config_last_reload_successful",
+                "1 if the last configuration that was loaded is in effect, 0 if it was refused.",
+            ),
+            config_last_reload_success: register(
+                &r,
+                Gauge::with_opts(opts(
+                    "config_last_reload_success_timestamp_seconds",
+                    "When the configuration in effect was loaded.",
+                )),
             ),
             transforms: counters(
                 &r,

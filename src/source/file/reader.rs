@@ -331,7 +331,8 @@ impl Reader {
             let now = Instant::now();
             (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);
             self.next_sweep = now + SWEEP_INTERVAL;
-            let mut wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
+            let mut wait = self.let_go_of_left(ch).or_else(|| self.read_due(ch, now));
+            wait = wait.or_else(|| self.flush_last_lines(ch, stopped, now));
             self.checkpoint(ch, now);
             // A writer that goes on writes for the next run: one look at its end is enough.
             let unfinished = |g: &Generation| {
@@ -371,6 +372,7 @@ impl Reader {
             Some(Wait::Sender) => Doing::ForSender,
             None => Doing::ForFiles,
         });
+        let mut renewal = None;
         tokio::select! {
             biased;
             changed = ch.stop.changed() => if changed.is_err() { sleep_until(wake).await },
@@ -382,7 +384,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             Some(order) = ch.drops.recv() => self.drop_segment(order),
-            Some(renewal) = ch.renewals.recv() => self.renew(ch, renewal),
+            Some(asked) = ch.renewals.recv() => renewal = Some(asked),
             () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));
@@ -395,6 +397,9 @@ impl Reader {
         }
         while let Ok(spans) = ch.settled.try_recv() {
             self.settle(spans);
+        }
+        if let Some(renewal) = renewal {
+            self.renew(ch, renewal);
         }
     }
 }

@@ -3,7 +3,6 @@
 //! read of it is delivered, and is known from then on like one of an earlier run. Whether a configuration can be taken is not decided here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,10 @@ use tokio::time::Instant;
 
 use super::super::discover::Scan;
 use super::super::generation::{Generation, Read, State};
-use super::{Channels, Group, Reader};
+use super::{Channels, Group, Reader, Wait};
 use crate::clock;
 use crate::config::StreamRule;
 use crate::event::SourceId;
-use crate::kinesis::Spare;
 use crate::kinesis::aggregate::max_event;
 use crate::line::Lines;
 use crate::route::{Router, Rules};
@@ -47,7 +45,9 @@ pub struct Renewed {
 
 /// A stream that sources name is one too many, with those that were named before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{source_name} names the stream {stream}, and with those that events went to before there are more than kinesis.max_streams: needs a restart")]
+#[error(
+    "{source_name} names the stream {stream}, and with those that events went to before there are more than kinesis.max_streams: needs a restart"
+)]
 pub struct NoRoom {
     source_name: Arc<str>,
     stream: String,
@@ -164,26 +164,34 @@ impl Reader {
             self.metrics.abandoned_bytes.with_label_values(&[REMOVED]).inc_by(bytes);
             self.renewed.left += files;
             self.renewed.unread += bytes;
-            tracing::info!(source = &*source, files, unread = bytes, "files have no source any more: what was read of them is delivered, the rest is read when a source names them again");
+            tracing::info!(
+                source = &*source,
+                files,
+                unread = bytes,
+                "files have no source any more: what was read of them is delivered, the rest is read when a source names them again"
+            );
         }
     }
 
-    /// Sends what is held back of files that have no source any more. Answers whether there was room for all of it.
-    pub(super) fn let_go_of_left(&mut self, ch: &mut Channels) -> bool {
+    /// Sends what is held back of files that have no source any more. Answers what has to be waited for, if anything is left.
+    pub(super) fn let_go_of_left(&mut self, ch: &mut Channels) -> Option<Wait> {
         let holds_back = |g: &&Generation| g.has_left() && g.holds_back();
         let ids: Vec<SourceId> = self.files.closing().filter(holds_back).map(|g| g.id).collect();
         for id in ids {
             let Some(group) = self.files.get(id).map(|g| g.group) else { continue };
-            let Ok(permit) = self.room(ch) else { return false };
+            let permit = match self.room(ch) {
+                Ok(permit) => permit,
+                Err(wait) => return Some(wait),
+            };
             let mut lines = self.with_shaping(group, Lines::default());
             let limit = max_event(*ch.record_limit.borrow());
             let let_go = self.files.update(id, |g| g.let_go(limit, &mut lines));
             self.keep_shaping(group, &mut lines);
             if let Some(Read::Lines { start, end }) = let_go {
-                self.send(ch, (id, Spare::default().chunk), lines, (start, end), permit);
+                self.send(ch, (id, Vec::new()), lines, (start, end), permit);
             }
         }
-        true
+        None
     }
 
     /// Forgets groups that are no sources any more and of which nothing is left.

@@ -141,8 +141,10 @@ impl Reader {
             // first line to see that of one that was deleted since.
             let may_be_copy = is_there || entry.head_len >= HEAD_BYTES as u64;
             let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven || !may_be_copy);
-            let is_copy =
-                !is_itself && self.files.by_file(s.id).is_none() && is_likely(s) && has_content(file, &s.metadata, entry)?;
+            let is_copy = !is_itself
+                && self.files.by_file(s.id).is_none()
+                && is_likely(s)
+                && has_content(file, &s.metadata, entry)?;
             let is_log = self.groups.iter().any(|g| g.names(&s.path));
             Ok(is_copy && !self.is_anothers([was, &lane], s, entry.offset, is_log))
         };

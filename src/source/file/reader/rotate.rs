@@ -271,7 +271,7 @@ impl Reader {
     /// Lets go of rotated files that are read to their end and have not grown for a while, and of deleted ones that nobody will ever have
     /// read.
     pub(super) fn retire(&mut self, ch: &mut Channels, now: Instant) {
-        if !self.let_go_of_left(ch) {
+        if self.let_go_of_left(ch).is_some() {
             return;
         }
         let over = |g: &&Generation| {
