@@ -14,7 +14,7 @@ use custom::{Custom, Until};
 use trace::Presets;
 
 /// The rule of a group of files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Multiline {
     /// What belongs together.
     pub rule: Rule,
@@ -22,18 +22,10 @@ pub struct Multiline {
     pub timeout: Duration,
     /// How many lines a record has at most.
     pub max_lines: usize,
-    /// What it was made of, so that two can be compared.
-    written: MultilineConfig,
-}
-
-impl PartialEq for Multiline {
-    fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
-    }
 }
 
 /// What belongs together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
     /// Stack traces.
     Presets(Presets),
@@ -81,7 +73,7 @@ impl Multiline {
         } else {
             Rule::Presets(Presets::new(config.preset.iter().copied()))
         };
-        Self { rule, timeout: config.timeout, max_lines: config.max_lines, written: config.clone() }
+        Self { rule, timeout: config.timeout, max_lines: config.max_lines }
     }
 
     /// What to do with the next line.

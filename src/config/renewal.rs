@@ -126,7 +126,7 @@ mod tests {
             (BASE.replace("u:a", "u:b"), &["kinesis"]),
             (
                 format!("{BASE}state_dir: /x\nadmin: {{listen: off}}\n"),
-                &["admin.listen (127.0.0.1:9464 to off)", "state_dir (/var/lib/kinetail to /x)"],
+                &["admin.listen (0.0.0.0:9464 to off)", "state_dir (/var/lib/kinetail to /x)"],
             ),
             (
                 format!("{BASE}  - {{name: f, type: fifo, paths: [/f]}}\n"),
