@@ -124,7 +124,7 @@ impl Await {
     /// Completes when it is gone. What cannot be seen for now is not gone.
     pub async fn gone(mut self) {
         let began = Instant::now();
-        let mut has_said = false;
+        let (mut is_known, mut has_said) = (false, false);
         loop {
             let (is_gone, has_been_seen) = match &mut self.way {
                 Way::Process(process) => (process.is_gone(), true),
@@ -135,6 +135,9 @@ impl Await {
             if is_gone {
                 tracing::info!(what = %self.what, "what --exit-when-gone names is gone");
                 return;
+            }
+            if has_been_seen && !std::mem::replace(&mut is_known, has_been_seen) {
+                tracing::info!(what = %self.what, "what --exit-when-gone names is awaited");
             }
             if !has_been_seen && !has_said && began.elapsed() > PATIENCE {
                 has_said = true;
