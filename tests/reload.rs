@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use canned::{Canned, Reply};
-use harness::{Agent, Consumer, Event, Setup, Stand, http, open, total, until};
+use harness::{Agent, Consumer, DEADLINE, Event, Setup, Stand, http, open, total, until};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -452,7 +452,7 @@ fn sources(logs: &[Numbered], all: bool, rng: &mut fastrand::Rng) -> Value {
 }
 
 /// What arrived against what was written: lines that are missing, that came twice, and that came before an earlier one.
-fn compare(logs: &[Numbered], events: &[Event]) -> BTreeMap<String, (usize, usize, usize)> {
+fn compare(logs: &[Numbered], events: &[Event]) -> BTreeMap<String, (Vec<usize>, usize, usize)> {
     let mut seen: BTreeMap<String, (Vec<usize>, usize, usize)> =
         logs.iter().map(|log| (log.name.clone(), (vec![0; log.lines], 0, 0))).collect();
     for (log, number) in events.iter().flat_map(numbers) {
@@ -463,8 +463,8 @@ fn compare(logs: &[Numbered], events: &[Event]) -> BTreeMap<String, (usize, usiz
     }
     seen.into_iter()
         .map(|(log, (counts, _, disordered))| {
-            let lost = counts.iter().filter(|&&count| count == 0).count();
-            (log, (lost, counts.iter().map(|&count| count.saturating_sub(1)).sum(), disordered))
+            let missing = (0..counts.len()).filter(|&number| counts[number] == 0).collect();
+            (log, (missing, counts.iter().map(|&count| count.saturating_sub(1)).sum(), disordered))
         })
         .collect()
 }
@@ -499,23 +499,27 @@ async fn many_reloads_under_load_lose_and_repeat_nothing() {
     agent.reload().await;
     scene.faults(json!({})).await;
     let written: usize = logs.iter().map(|log| log.lines).sum();
-    until("all lines", async || {
+    let began = tokio::time::Instant::now();
+    // What does not come at all is named below.
+    while began.elapsed() < DEADLINE {
         scene.consumer.look().await;
-        let received: usize = scene.consumer.events.iter().map(|event| numbers(event).len()).sum();
-        (received >= written).then_some(())
-    })
-    .await;
-    agent.terminate();
+        if scene.consumer.events.iter().map(|event| numbers(event).len()).sum::<usize>() >= written {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
     let metrics = agent.get("/metrics").await.1;
-    agent.ended().await;
+    let said = agent.log();
+    agent.stop().await;
     scene.consumer.look().await;
     let compared = compare(&logs, &scene.consumer.events);
     let mut summary = format!("{written} lines, {reloads} reloads, {applied} applied");
-    for (log, (lost, repeated, disordered)) in &compared {
+    for (log, (missing, repeated, disordered)) in &compared {
+        let lost = &missing.len();
         // stderr and stdout of a container are two orders.
         let is_cri = logs.iter().any(|l| l.name == *log && l.is_cri);
         write!(summary, "; {log}: lost {lost}, repeated {repeated}, disordered {disordered}").unwrap();
-        assert_eq!((*lost, *repeated), (0, 0), "{summary}");
+        assert_eq!((*lost, *repeated), (0, 0), "{summary}; missing: {missing:?}\n{said}");
         assert!(is_cri || *disordered == 0, "{summary}");
     }
     assert_eq!(total(&metrics, "dropped_events_total"), 0);

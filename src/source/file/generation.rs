@@ -144,8 +144,8 @@ pub struct Generation {
     known: Option<watch::Receiver<Arc<Known>>>,
     /// There are whole lines among the carried bytes, which are to be taken before any more are read.
     capped: bool,
-    /// No source has it any more, and the rest of it is not read.
-    left: bool,
+    /// No source has it any more, and the rest of it is not read: when files were looked for last before that, in microseconds since 1970.
+    left: Option<u64>,
 }
 
 /// What a generation is opened with.
@@ -235,7 +235,7 @@ impl Generation {
             line,
             known,
             capped: false,
-            left: false,
+            left: None,
         })
     }
 
@@ -250,16 +250,25 @@ impl Generation {
         }
     }
 
-    /// No source has it any more: nothing more of it is read. Answers how many bytes that are there nobody gets of it now.
-    pub fn leave(&mut self) -> u64 {
+    /// No source has it any more: nothing more of it is read. Files were looked for last at `seen`. Answers how many bytes that are there nobody gets
+    /// of it now.
+    pub fn leave(&mut self, seen: u64) -> u64 {
         let unread = self.size.saturating_sub(self.content.end()) + self.carry.len() as u64;
-        (self.left, self.state) = (true, State::Done);
+        (self.left, self.state) = (Some(seen), State::Done);
         unread
     }
 
     /// Whether no source has it any more.
     pub fn has_left(&self) -> bool {
-        self.left
+        self.left.is_some()
+    }
+
+    /// A source has it again, before all that was read of it was delivered. Answers when it left.
+    pub fn come_back(&mut self, state: State, now: Instant) -> Option<u64> {
+        self.state = state;
+        self.ended_at = None;
+        self.wake(now);
+        self.left.take()
     }
 
     /// Whether something is held back of what was read that is more than a beginning of a line.
@@ -538,13 +547,13 @@ impl Generation {
 
     /// Whether everything that was read is committed.
     pub fn is_committed(&self) -> bool {
-        let carried = if self.left { self.carry.len() as u64 } else { 0 };
+        let carried = if self.has_left() { self.carry.len() as u64 } else { 0 };
         self.tracker.committed() == self.content.end() - carried
     }
 
     /// Bytes that are there and were not read yet.
     pub fn backlog(&self) -> u64 {
-        if self.left { 0 } else { self.size.saturating_sub(self.content.end()) }
+        if self.has_left() { 0 } else { self.size.saturating_sub(self.content.end()) }
     }
 
     /// Has the file looked at without delay.
@@ -613,6 +622,8 @@ impl Generation {
 
     /// What the checkpoint is to know of it now.
     pub fn entry(&mut self, seen: u64) -> Entry {
+        // What came after it left has been seen by nobody.
+        let seen = self.left.unwrap_or(seen);
         let offset = self.tracker.committed();
         let head_len = self.content.first().len() as u64;
         let place = (self.file_id.dev, self.file_id.ino);

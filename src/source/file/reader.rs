@@ -172,6 +172,8 @@ pub struct Reader {
     repeats: VecDeque<(usize, Repeats)>,
     /// While the sources are replaced: those before.
     before: Option<Vec<Group>>,
+    /// And files that have a source again before all that was read of them was delivered, as they were when they lost theirs.
+    returned: Vec<Entry>,
     /// What the last such replacement did.
     renewed: Renewed,
     rng: fastrand::Rng,
@@ -230,6 +232,7 @@ impl Reader {
             shaping: Vec::new(),
             repeats: VecDeque::new(),
             before: None,
+            returned: Vec::new(),
             renewed: Renewed::default(),
             rng: fastrand::Rng::new(),
         }

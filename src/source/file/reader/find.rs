@@ -50,7 +50,7 @@ impl Reader {
         let links = self.files.iter().filter_map(target_dir);
         self.watch.set(scan.directories.iter().cloned().chain(links).collect());
         if self.before.is_some() {
-            self.regroup(&scan);
+            self.regroup(&scan, now);
         }
         let rotated = self.follow_renames(&scan, now);
         self.unreadable.clear();

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::super::discover::Scan;
 use super::super::generation::{Generation, Read, State};
 use super::{Channels, Group, Reader, Wait};
+use crate::checkpoint::Entry;
 use crate::clock;
 use crate::config::StreamRule;
 use crate::event::SourceId;
@@ -140,21 +141,27 @@ impl Reader {
     }
 
     /// After the globs of new groups were run for the first time: gives each file to its group, or lets it go.
-    pub(super) fn regroup(&mut self, scan: &Scan) {
+    pub(super) fn regroup(&mut self, scan: &Scan, now: Instant) {
         self.renewed = Renewed::default();
         let mut unread: BTreeMap<Arc<str>, (usize, u64)> = BTreeMap::new();
+        let seen = self.seen();
         for id in self.files.ids() {
-            let Some(generation) = self.files.get(id).filter(|g| g.state != State::Done) else { continue };
+            let is_over = |g: &&Generation| g.state == State::Done && !g.has_left();
+            let Some(generation) = self.files.get(id).filter(|g| !is_over(g)) else { continue };
             let found = scan.files.get(&generation.file_id).map(|candidate| candidate.group);
             let of_path = || self.groups.iter().position(|group| group.has(&generation.path));
-            let before = Arc::clone(&self.groups[generation.group].name);
+            let (before, has_left) = (Arc::clone(&self.groups[generation.group].name), generation.has_left());
             let groups = &self.groups;
             match found.or_else(of_path) {
                 Some(index) => {
                     self.files.update(id, |g| g.renew(index, &groups[index]));
+                    if has_left {
+                        self.come_back(id, found.is_some(), now);
+                    }
                 }
+                None if has_left => {}
                 None => {
-                    let bytes = self.files.update(id, Generation::leave).unwrap_or_default();
+                    let bytes = self.files.update(id, |g| g.leave(seen)).unwrap_or_default();
                     let of_group = unread.entry(before).or_default();
                     *of_group = (of_group.0 + 1, of_group.1 + bytes);
                 }
@@ -172,6 +179,17 @@ impl Reader {
                 "files have no source any more: what was read of them is delivered, the rest is read when a source names them again"
             );
         }
+    }
+
+    /// A file that has a source again goes on at once, and what came and was rotated in its place meanwhile is looked for.
+    fn come_back(&mut self, id: SourceId, is_named: bool, now: Instant) {
+        let state = if is_named { State::Live } else { State::Draining(now) };
+        let back = |g: &mut Generation| {
+            let left = g.come_back(state, now);
+            Entry { seen: left.unwrap_or_default(), ..g.entry(left.unwrap_or_default()) }
+        };
+        let entry = self.files.update(id, back);
+        self.returned.extend(entry);
     }
 
     /// Sends what is held back of files that have no source any more. Answers what has to be waited for, if anything is left.

@@ -51,7 +51,8 @@ impl Reader {
     /// Goes on where the last run left these files, or this one did: files that are where they were, files that were renamed or copied meanwhile,
     /// and rotated files that came and went. A file's predecessors are adopted before it, so that a lane's lines keep their order.
     pub(super) fn resume(&mut self, entries: Vec<Entry>, new: &mut Vec<Candidate>, now: Instant) {
-        if entries.is_empty() {
+        let returned = std::mem::take(&mut self.returned);
+        if entries.is_empty() && returned.is_empty() {
             return;
         }
         let mut places = Places::default();
@@ -68,7 +69,8 @@ impl Reader {
             }
         }
         *new = rest;
-        self.find_come_and_gone(&entries, &claimed, &mut places, now);
+        let lanes: Vec<&Entry> = entries.iter().chain(&returned).collect();
+        self.find_come_and_gone(&lanes, &claimed, &mut places, now);
         new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
     }
 
@@ -220,7 +222,13 @@ impl Reader {
     }
 
     /// Files that came after the last look of the last run and were rotated before this one: nobody has seen them yet.
-    fn find_come_and_gone(&mut self, entries: &[Entry], claimed: &BTreeSet<FileId>, places: &mut Places, now: Instant) {
+    fn find_come_and_gone(
+        &mut self,
+        entries: &[&Entry],
+        claimed: &BTreeSet<FileId>,
+        places: &mut Places,
+        now: Instant,
+    ) {
         let mut lanes: BTreeMap<PathBuf, u64> = BTreeMap::new();
         for entry in entries {
             for path in [PathBuf::from(&entry.path), lane_of(entry)] {
