@@ -208,6 +208,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// About how many bytes it takes.
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::Raw(json) => json.len(),
+            Self::Json(json) => json.len(),
+            Self::Text(text) => text.len() + 2,
+            Self::Number(_) | Self::Bool(_) => 8,
+        }
+    }
+
     /// Appends the value as JSON.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         match self {
@@ -381,14 +391,24 @@ impl<'a> Event<'a> {
 
     /// Appends the event as a JSON object.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.push(b'{');
-        for (i, (name, value)) in self.fields.iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
+        let mut before: &[u8] = b"{\"";
+        for (name, value) in &self.fields {
+            if needs_escape(name.as_bytes()) {
+                out.extend_from_slice(&before[..1]);
+                write_text(name, out);
+                out.push(b':');
+            } else {
+                // Room for the whole field, and few pieces: this is done for each field of each event.
+                out.reserve(name.len() + value.size_hint() + 8);
+                out.extend_from_slice(before);
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":");
             }
-            write_text(name, out);
-            out.push(b':');
             value.write_to(out);
+            before = b",\"";
+        }
+        if self.fields.is_empty() {
+            out.push(b'{');
         }
         out.push(b'}');
     }
@@ -408,7 +428,7 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Whether a text has quotes, backslashes or control characters.
-fn needs_escape(text: &[u8]) -> bool {
+pub fn needs_escape(text: &[u8]) -> bool {
     let is_special = |b: u8| u8::from(b < b' ') | u8::from(b == b'"') | u8::from(b == b'\\');
     // Without an end in the middle, the compiler makes one step of each piece. The last one overlaps the one before.
     let has_special = |piece: &[u8; 16]| piece.iter().fold(0, |any, b| any | is_special(*b)) != 0;

@@ -136,6 +136,8 @@ pub struct Metrics {
     pub payload_units: IntCounterVec,
     /// Their bytes as on-demand streams count them.
     pub rounded_bytes: IntCounterVec,
+    /// What its events would have had as bytes of records of their own.
+    pub alone_bytes: IntCounterVec,
     /// What would have been billed for the same events one by one.
     pub alone_payload_units: IntCounterVec,
     /// The same as on-demand streams count.
@@ -337,6 +339,12 @@ impl Metrics {
                 &r,
                 "kinesis_rounded_bytes_total",
                 "Bytes acknowledged, each record's rounded up to 1 KiB, as on-demand streams are billed.",
+                &["stream"],
+            ),
+            alone_bytes: counters(
+                &r,
+                "kinesis_unaggregated_bytes_total",
+                "Bytes of data and partition keys that the same events would have had as records of their own.",
                 &["stream"],
             ),
             alone_payload_units: counters(

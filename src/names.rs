@@ -517,9 +517,9 @@ mod tests {
         for (parser, json, otel, ecs) in [
             (
                 "nginx",
-                r#"{"remote_addr":"10.0.0.1","remote_user":null,"time_local":"31/Mar/2021:12:04:07 +0000","request":"GET / HTTP/1.1","method":"GET","path":"/","status":200,"body_bytes_sent":612,"http_user_agent":"curl"}"#,
-                r#"{"client.address":"10.0.0.1","user.name":null,"time_local":"31/Mar/2021:12:04:07 +0000","request":"GET / HTTP/1.1","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.size":612,"user_agent.original":"curl"}"#,
-                r#"{"source.ip":"10.0.0.1","user.name":null,"time_local":"31/Mar/2021:12:04:07 +0000","request":"GET / HTTP/1.1","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.bytes":612,"user_agent.original":"curl"}"#,
+                r#"{"remote_addr":"10.0.0.1","remote_user":null,"time_local":"31/Mar/2021:12:04:07 +0000","method":"GET","path":"/","status":200,"body_bytes_sent":612,"http_user_agent":"curl"}"#,
+                r#"{"client.address":"10.0.0.1","user.name":null,"time_local":"31/Mar/2021:12:04:07 +0000","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.size":612,"user_agent.original":"curl"}"#,
+                r#"{"source.ip":"10.0.0.1","user.name":null,"time_local":"31/Mar/2021:12:04:07 +0000","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.bytes":612,"user_agent.original":"curl"}"#,
             ),
             (
                 "apache",

@@ -17,6 +17,7 @@ pub mod log4j;
 pub mod nginx;
 pub mod regex;
 mod request;
+pub mod sink;
 
 pub mod cef;
 pub mod csv;
@@ -45,6 +46,7 @@ use crate::event::{Event, Value};
 pub use added::{Added, Fields, Known, MESSAGE, Origin, TOPS, Whence, append_id};
 pub use direct::{Direct, Parsed, message, parse, text, without_return};
 pub use kind::Kind;
+use sink::Writer;
 
 /// From so many comparisons of names on, those of a nested event are looked up in a set.
 const MANY_COMPARISONS: usize = 4096;
@@ -134,6 +136,17 @@ impl Parser {
     /// The direct way, if nothing but that is needed.
     pub fn direct(&self) -> Option<Direct> {
         self.0.direct
+    }
+
+    /// Writes a line's fields by the first step, if that is one that can. What was written by then is taken back where the line is not what it reads.
+    pub fn write(&self, line: &str, mut writer: Writer<'_>) -> bool {
+        match self.0.steps.first() {
+            Some(Step::Whole(kind)) if kind.write(line, &mut writer) == Some(Ok(())) => writer.end(),
+            _ => {
+                writer.take_back();
+                false
+            }
+        }
     }
 
     /// The steps.

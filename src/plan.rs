@@ -1,6 +1,8 @@
 //! What a load needs of a stream, and what it costs: shards with headroom, the risk of hot keys, the month's bill provisioned and on demand,
 //! packed and not. Pure arithmetic on a load that was measured; where it was measured is the business of `plan/`.
 
+pub mod exposition;
+pub mod measured;
 pub mod prices;
 pub mod report;
 pub mod sample;
@@ -58,7 +60,7 @@ pub struct Load {
     pub sent: Sent,
     /// As records of one event each.
     pub alone: Sent,
-    /// All partition keys that events bring, the largest first; empty where keys are spread evenly.
+    /// The partition keys that events bring, the largest first; what is of no key here is spread evenly.
     pub keys: Vec<KeyShare>,
 }
 
@@ -142,7 +144,7 @@ fn shards(sent: &Sent, keys: &[KeyShare], margin: Margin) -> Shards {
     Shards { for_bytes, for_records, for_keys }
 }
 
-/// The part of all bytes that goes to the busiest of so many even shards.
+/// The part of all bytes that goes to the busiest of so many even shards: that of its keys, and an even part of what is of none of them.
 fn busiest(keys: &[KeyShare], count: u64) -> f64 {
     let width = u128::MAX / u128::from(count);
     let mut parts = BTreeMap::<u128, f64>::new();
@@ -150,7 +152,8 @@ fn busiest(keys: &[KeyShare], count: u64) -> f64 {
         let shard = (hash_key(&key.key) / width).min(u128::from(count - 1));
         *parts.entry(shard).or_default() += key.share;
     }
-    parts.into_values().fold(0.0, f64::max)
+    let rest = (1.0 - keys.iter().map(|key| key.share).sum::<f64>()).max(0.0);
+    parts.into_values().fold(0.0, f64::max) + rest / float(count)
 }
 
 fn bill(sent: &Sent, shards: u64, prices: &Prices) -> Bill {
@@ -217,6 +220,14 @@ mod tests {
         let (hottest, part) = plan.hottest.unwrap();
         assert_eq!(hottest.key, "a");
         assert!((part - 0.9 * 3_072_000.0 * 2.0 / 1_048_576.0).abs() < 1e-9);
+    }
+
+    /// Half of 3,072,000 B/s at 2.5 times that is of one key: three and a half shards' bytes, too much for one; a tenth is 0.73 of one, which needs shards
+    /// of which the rest fills no more than 0.27: 6.59 shards' bytes in 25 parts.
+    #[test]
+    fn what_is_of_no_key_is_spread_evenly() {
+        let needed = |share| Plan::new(&load(&[("a", share)]), MARGIN, &Prices::default()).shards.for_keys;
+        assert_eq!((needed(0.5), needed(0.1), needed(0.01)), (None, Some(25), Some(8)));
     }
 
     #[test]

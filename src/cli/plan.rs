@@ -1,5 +1,5 @@
-//! `kinetail plan`: what a stream for these logs needs and costs, from a sample of them. Opens no connection; what the figures
-//! are made of is in `plan.rs`.
+//! `kinetail plan`: what a stream for these logs needs and costs, from a sample of them or from what a running agent sends. Of the two only the
+//! latter opens a connection, to that agent; what the figures are made of is in `plan.rs`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,11 +7,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, answer, complain, drop_in};
+use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, answer, complain, drop_in, runtime};
 use crate::agent::host_name;
+use crate::ask;
 use crate::budget::Budget;
 use crate::clock;
 use crate::config::Config;
@@ -19,10 +21,12 @@ use crate::event::{Batch, LaneId, SourceId};
 use crate::kinesis::aggregate::max_event;
 use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::line::{LineBuilder, Lines};
+use crate::plan::exposition::Exposition;
+use crate::plan::measured::{self, Measured, Readings};
 use crate::plan::prices::{self, Prices};
 use crate::plan::report::Report;
 use crate::plan::sample::{self, Rate, Sampled};
-use crate::plan::{Margin, Plan, float};
+use crate::plan::{Load, Margin, Plan, float};
 use crate::route::{Router, Routes, Rules, Streams};
 use crate::shape::Shaping;
 use crate::source::file::Group;
@@ -33,6 +37,10 @@ const STDIN: &str = "-";
 const MAX_SAMPLE_BYTES: u64 = 64 << 20;
 /// How much of it is looked at at once.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How long a running agent may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long it is measured if nothing is said.
+const DEFAULT_SECONDS: u32 = 30;
 
 /// What is planned for.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,18 +48,25 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     settings: SettingFlags,
     /// The sample: log files, of which up to 64 MiB each are read; - is stdin
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "from", conflicts_with = "from")]
     files: Vec<PathBuf>,
+    /// In place of a sample: the admin server of an agent that runs, such as <http://127.0.0.1:9464>, whose metrics are read twice. Of the settings
+    /// only --stream counts then, for an agent that delivers to several
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// The seconds between the two, 30 if nothing is said
+    #[arg(long, value_name = "NUMBER", requires = "from", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: Option<u32>,
     /// Read as this source says, in place of the first
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "from")]
     source: Option<String>,
     /// How many events all agents together have in a second, on average
-    #[arg(long, value_name = "NUMBER", required_unless_present = "over", value_parser = positive)]
+    #[arg(long, value_name = "NUMBER", required_unless_present_any = ["over", "from"], conflicts_with = "from", value_parser = positive)]
     events_per_second: Option<f64>,
     /// In place of that: the time in which the sample was written, such as 1h
-    #[arg(long, value_name = "TIME", conflicts_with = "events_per_second", value_parser = humantime::parse_duration)]
-    over: Option<std::time::Duration>,
-    /// How many agents share the events; each packs its own
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["events_per_second", "from"], value_parser = humantime::parse_duration)]
+    over: Option<Duration>,
+    /// How many agents share the events, each packing its own; with --from, how many like that one there are
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     agents: u32,
     /// How many times the average the busiest seconds have
@@ -86,6 +101,25 @@ enum Error {
         "the sample has no events; give files with lines that the parser takes (kinetail parse FILE shows what becomes of them)"
     )]
     Empty,
+    #[error("--from: {0}")]
+    Ask(#[from] ask::Error),
+    #[error("--from: {url} answered {status}, where an agent's admin server answers 200")]
+    Answer { url: String, status: u16 },
+    #[error("--from: {url} is no page of kinetail: {source}")]
+    Status { url: String, source: serde_json::Error },
+    #[error("--from {url}: {source}")]
+    Measured { url: String, source: measured::Error },
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(io::Error),
+}
+
+impl Error {
+    /// Whether another command line would do.
+    fn is_usage(&self) -> bool {
+        use measured::Error::{NoStream, Streams};
+        let is_of_streams = matches!(self, Self::Measured { source: NoStream { .. } | Streams { .. }, .. });
+        is_of_streams || matches!(self, Self::Settings(_) | Self::Source { .. } | Self::Prices(_))
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -99,25 +133,25 @@ fn positive(text: &str) -> Result<f64, String> {
 pub(super) fn plan(args: &PlanArgs, environment: BTreeMap<String, String>) -> ExitCode {
     match make(args, environment) {
         Ok(text) => answer(&text.trim_end()),
-        Err(error @ (Error::Settings(_) | Error::Source { .. } | Error::Prices(_))) => complain(&error, EXIT_USAGE),
+        Err(error) if error.is_usage() => complain(&error, EXIT_USAGE),
         Err(error) => complain(&error, EXIT_FAILED),
     }
 }
 
 fn make(args: &PlanArgs, environment: BTreeMap<String, String>) -> Result<String, Error> {
     let prices = args.prices.as_deref().map(Prices::read).transpose()?.unwrap_or_default();
-    let config = args.settings.load(environment)?;
-    let events = read_all(args, &config)?;
-    let per_second = match (args.events_per_second, args.over) {
-        (Some(number), _) => number,
-        (None, Some(time)) => float(events.len() as u64) / time.as_secs_f64().max(f64::MIN_POSITIVE),
-        (None, None) => unreachable!("the command line demands one of the two"),
+    let (load, measured) = match &args.from {
+        Some(url) => {
+            let base = base(url);
+            let (load, measured) = running(args, &base)?;
+            (load, Some((measured, base)))
+        }
+        None => (sampled(args, environment)?, None),
     };
-    let rate = Rate { events: per_second, agents: args.agents };
-    let load = sample::load(&events, rate, &config.kinesis).ok_or(Error::Empty)?;
     let margin = Margin { peak: args.peak, headroom: f64::from(args.headroom) / 100.0 };
     let plan = Plan::new(&load, margin, &prices);
-    let report = Report { load: &load, margin, prices: &prices, plan: &plan };
+    let measured = measured.as_ref().map(|(measured, from)| (measured, &**from, args.agents));
+    let report = Report { load: &load, margin, prices: &prices, plan: &plan, measured };
     Ok(if args.json {
         format!("{:#}", report.json())
     } else if args.terraform {
@@ -125,6 +159,59 @@ fn make(args: &PlanArgs, environment: BTreeMap<String, String>) -> Result<String
     } else {
         report.text()
     })
+}
+
+/// The load of the sample.
+fn sampled(args: &PlanArgs, environment: BTreeMap<String, String>) -> Result<Load, Error> {
+    let config = args.settings.load(environment)?;
+    let events = read_all(args, &config)?;
+    let per_second = match (args.events_per_second, args.over) {
+        (Some(number), _) => number,
+        (None, Some(time)) => float(events.len() as u64) / time.as_secs_f64().max(f64::MIN_POSITIVE),
+        (None, None) => unreachable!("the command line demands one of the two, or a running agent"),
+    };
+    let rate = Rate { events: per_second, agents: args.agents };
+    sample::load(&events, rate, &config.kinesis).ok_or(Error::Empty)
+}
+
+/// Where an agent is asked: as it was said, but for the page and the scheme.
+fn base(said: &str) -> String {
+    let url = said.trim_end_matches('/');
+    let url = ["/metrics", "/status"].iter().find_map(|page| url.strip_suffix(page)).unwrap_or(url);
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+}
+
+/// The load of an agent that runs.
+fn running(args: &PlanArgs, base: &str) -> Result<(Load, Measured), Error> {
+    let runtime = runtime().map_err(Error::Runtime)?;
+    let measured = runtime.block_on(measure(args, base));
+    // Resolving a name takes a thread, which may hang for longer than anybody waits.
+    runtime.shutdown_background();
+    measured
+}
+
+async fn measure(args: &PlanArgs, base: &str) -> Result<(Load, Measured), Error> {
+    let wrong = |source| Error::Measured { url: base.to_owned(), source };
+    let stream = args.settings.stream.as_deref();
+    let metrics = format!("{base}/metrics");
+    let (before, began) = (Exposition::parse(&ask_for(&metrics).await?), Instant::now());
+    measured::check(&before, stream).map_err(wrong)?;
+    tokio::time::sleep(Duration::from_secs(args.seconds.unwrap_or(DEFAULT_SECONDS).into())).await;
+    let (after, ended) = (Exposition::parse(&ask_for(&metrics).await?), Instant::now());
+    let url = format!("{base}/status?history");
+    let status = serde_json::from_str(&ask_for(&url).await?).map_err(|source| Error::Status { url, source })?;
+    let seconds = (ended - began).as_secs_f64();
+    let readings = Readings { before: &before, after: &after, status: &status, seconds, agents: args.agents };
+    readings.load(stream).map_err(wrong)
+}
+
+async fn ask_for(url: &str) -> Result<String, Error> {
+    let reply = ask::get(url, ANSWER_TIMEOUT).await?;
+    if reply.status == 200 {
+        Ok(reply.text())
+    } else {
+        Err(Error::Answer { url: url.to_owned(), status: reply.status })
+    }
 }
 
 /// The events of all files, by the source that was asked for.

@@ -99,6 +99,8 @@ pub enum Goes {
 /// What records are billed by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bill {
+    /// Bytes of data and partition keys.
+    pub bytes: u64,
     /// PUT payload units, as provisioned streams count.
     pub payload_units: u64,
     /// Bytes, each record's rounded up to 1 KiB, as on-demand streams count.
@@ -108,6 +110,7 @@ pub struct Bill {
 impl Bill {
     /// Adds a record of this size.
     pub fn add(&mut self, size: usize) {
+        self.bytes += size as u64;
         self.payload_units += size.div_ceil(PAYLOAD_UNIT_BYTES).max(1) as u64;
         self.rounded_bytes += size.next_multiple_of(BILLED_BYTES).max(BILLED_BYTES) as u64;
     }
@@ -256,6 +259,20 @@ impl Aggregator {
                 size > open.room(limit, packing, self.ratio) || !open.fits(size, packing)
             }
         })
+    }
+
+    /// Adds an event to what is open in its lane if that stays below this size, and answers whether it did: all that there is to do for most events.
+    pub fn add_below(&mut self, size: usize, lane: Option<LaneId>, record: &UserRecord<'_>) -> bool {
+        let packing = &self.packing;
+        if packing.compression != Compression::None || packing.format == Format::Single {
+            return false;
+        }
+        let Some(open) = self.open.get_mut(&lane).filter(|open| open.count < packing.max_records) else { return false };
+        let fits = open.size() + open.cost(record, packing) <= size.min(packing.max);
+        if fits {
+            open.add(record, &packing.delimiter, None);
+        }
+        fits
     }
 
     /// Adds an event to its lane; `key` makes the keys of a new record.

@@ -11,7 +11,7 @@ use super::record::KinesisRecord;
 use super::{DEAD_LETTER_RETRY, Sender, Spare, goes};
 use crate::clock::unix_seconds;
 use crate::deadletter::DeadLetter;
-use crate::event::{Batch, Span, join_span};
+use crate::event::{Batch, LaneId, Span, join_span};
 use crate::line::{DROP_REASONS, Shaped};
 
 impl<P: PutRecords> Sender<P> {
@@ -117,6 +117,8 @@ impl<P: PutRecords> Sender<P> {
     fn pack(&mut self, batch: Batch, spare: &mpsc::Sender<Spare>) {
         let now = Instant::now();
         let mut more = &batch.more[..];
+        // The size of what is open in the lane of the event before.
+        let mut known = None;
         for (index, event) in batch.events.iter().enumerate() {
             let count = more.iter().take_while(|further| further.event as usize == index).count();
             let (further, rest) = more.split_at(count);
@@ -132,6 +134,18 @@ impl<P: PutRecords> Sender<P> {
                 further,
                 read_at: batch.read_at,
             };
+            if let Some(hot) = &mut self.hot {
+                hot.add(keys.own.unwrap_or(keys.source), record.data.len() as u64);
+            }
+            let size = match known {
+                Some((lane, size)) if lane == place.lane => size,
+                _ => self.size(place.lane),
+            };
+            known = Some((place.lane, size));
+            if self.aggregator.add_below(size, place.lane, &record) {
+                continue;
+            }
+            known = None;
             if let Some(closed) = self.add(&record, &keys, place, now) {
                 self.collector.push(closed, &self.placement.shards);
             }
@@ -155,6 +169,13 @@ impl<P: PutRecords> Sender<P> {
         fits
     }
 
+    /// The size at which what is open in a lane is full.
+    fn size(&self, lane: Option<LaneId>) -> usize {
+        let target = self.config.packing.target;
+        let shard = self.aggregator.key(lane).and_then(|key| self.placement.shards.shard(key.hash));
+        shard.map_or(target, |shard| self.pacer.record_size(shard, target))
+    }
+
     /// Adds an event, and answers a record when one had to be closed first.
     fn add(
         &mut self,
@@ -163,10 +184,10 @@ impl<P: PutRecords> Sender<P> {
         place: Place,
         now: Instant,
     ) -> Option<KinesisRecord> {
-        let Self { aggregator, collector, placement, pacer, config, hot, .. } = self;
+        let size = self.size(place.lane);
+        let Self { aggregator, collector, placement, pacer, config, .. } = self;
         let (lane, target, shards) = (place.lane, config.packing.target, &placement.shards);
         let shard = aggregator.key(lane).and_then(|key| shards.shard(key.hash));
-        let size = shard.map_or(target, |shard| pacer.record_size(shard, target));
         let mut full = aggregator.is_full(lane, record, size);
         // A record that can go out at once stops there; one that has to wait anyway grows. Where shards have limits, only those of lanes do: while
         // another one grew, the other shards would be idle.
@@ -182,9 +203,6 @@ impl<P: PutRecords> Sender<P> {
         {
             let waits = goes(lane, key, (collector, pacer, shards), now) != Goes::Now;
             full = !waits || aggregator.is_full(lane, record, grown.min(config.max_bytes).max(size));
-        }
-        if let Some(hot) = hot {
-            hot.add(keys.own.unwrap_or(keys.source), record.data.len() as u64);
         }
         let closed = if full { aggregator.close(lane) } else { None };
         aggregator.add(lane, record, || placement.outer_key(keys, place, pacer, now));

@@ -1,10 +1,16 @@
 //! MD5 of several messages in lockstep (RFC 1321). An aggregate is bound by its MD5, and one message alone leaves most of a core's width
-//! unused: four at once take hardly longer than one. Only for aggregates; partition keys are hashed by a crate.
+//! unused: eight at once take hardly longer than one. Only for aggregates; partition keys are hashed by a crate.
 
 #![expect(clippy::inline_always, reason = "apart, the lanes are not kept in vector registers: a third of the speed")]
 
-/// Messages that are hashed side by side: what a 128-bit register holds. Every core that this runs on has those.
-pub const LANES: usize = 4;
+use std::ops::{BitAnd, BitOr, BitXor, Not};
+
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, Simd, dispatch, u32x8};
+
+/// Messages that are hashed side by side: what a 256-bit register holds. On a core that has only those of 128 bits, two of them are under way
+/// at once, and no step waits for the one before it.
+pub const LANES: usize = 8;
 
 const BLOCK: usize = 64;
 
@@ -24,22 +30,48 @@ const SINES: [u32; 64] = [
     0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1, 0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
 ];
 
-/// One 32-bit word of each message.
-type Word<const N: usize> = [u32; N];
-
-#[inline(always)]
-fn zip<const N: usize>(a: Word<N>, b: Word<N>, f: impl Fn(u32, u32) -> u32) -> Word<N> {
-    std::array::from_fn(|i| f(a[i], b[i]))
+/// One 32-bit word of each message that is hashed.
+trait Word: Copy + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self> + Not<Output = Self> {
+    /// Their sum, without what does not fit.
+    fn plus(self, other: Self) -> Self;
+    /// The sum with the same number for all.
+    fn plus_all(self, number: u32) -> Self;
+    /// Turned to the left.
+    fn turned(self, bits: u32) -> Self;
 }
 
-#[inline(always)]
-fn mix<const N: usize>(round: usize, b: Word<N>, c: Word<N>, d: Word<N>) -> Word<N> {
-    std::array::from_fn(|i| match round {
-        0 => d[i] ^ (b[i] & (c[i] ^ d[i])),
-        1 => c[i] ^ (d[i] & (b[i] ^ c[i])),
-        2 => b[i] ^ c[i] ^ d[i],
-        _ => c[i] ^ (b[i] | !d[i]),
-    })
+impl Word for u32 {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    fn plus_all(self, number: u32) -> Self {
+        self.wrapping_add(number)
+    }
+
+    #[inline(always)]
+    fn turned(self, bits: u32) -> Self {
+        self.rotate_left(bits)
+    }
+}
+
+impl<S: Simd> Word for u32x8<S> {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+
+    #[inline(always)]
+    fn plus_all(self, number: u32) -> Self {
+        self + number
+    }
+
+    #[inline(always)]
+    fn turned(self, bits: u32) -> Self {
+        (self << bits) | (self >> (u32::BITS - bits))
+    }
 }
 
 #[inline(always)]
@@ -53,29 +85,68 @@ fn word_of(round: usize, step: usize) -> usize {
 }
 
 #[inline(always)]
-fn compress<const N: usize>(state: &mut [Word<N>; 4], blocks: [&[u8; BLOCK]; N]) {
-    let words: [Word<N>; 16] = std::array::from_fn(|w| {
-        std::array::from_fn(|i| {
-            let at = w * 4;
-            let b = blocks[i];
-            u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
-        })
-    });
-    let [mut a, mut b, mut c, mut d] = *state;
-    for round in 0..4 {
-        for step in 0..16 {
-            let sine = SINES[round * 16 + step];
-            let shift = SHIFTS[round][step % 4];
-            let sum = zip(zip(a, mix(round, b, c, d), u32::wrapping_add), words[word_of(round, step)], |x, y| {
-                x.wrapping_add(y).wrapping_add(sine)
-            });
-            let next = zip(b, sum, |b, sum| b.wrapping_add(sum.rotate_left(shift)));
-            (a, d, c, b) = (d, c, b, next);
+fn step<const ROUND: usize, W: Word>([a, b, c, d]: [W; 4], words: &[W; 16], at: usize) -> W {
+    // What waits for `b`, which the step before has only just made, comes last.
+    let sum = words[word_of(ROUND, at)].plus_all(SINES[ROUND * 16 + at]).plus(a);
+    let sum = match ROUND {
+        0 => sum.plus(d ^ (b & (c ^ d))),
+        1 => sum.plus(c & !d).plus(b & d),
+        2 => sum.plus(b ^ (c ^ d)),
+        _ => sum.plus(c ^ (b | !d)),
+    };
+    b.plus(sum.turned(SHIFTS[ROUND][at % 4]))
+}
+
+/// Four of a round's steps. Written out, so that all places are known when this is compiled and nothing is looked up.
+#[inline(always)]
+fn steps<const ROUND: usize, W: Word>([mut a, mut b, mut c, mut d]: [W; 4], words: &[W; 16], at: usize) -> [W; 4] {
+    a = step::<ROUND, W>([a, b, c, d], words, at);
+    d = step::<ROUND, W>([d, a, b, c], words, at + 1);
+    c = step::<ROUND, W>([c, d, a, b], words, at + 2);
+    b = step::<ROUND, W>([b, c, d, a], words, at + 3);
+    [a, b, c, d]
+}
+
+#[inline(always)]
+fn round<const ROUND: usize, W: Word>(state: [W; 4], words: &[W; 16]) -> [W; 4] {
+    let state = steps::<ROUND, W>(state, words, 0);
+    let state = steps::<ROUND, W>(state, words, 4);
+    let state = steps::<ROUND, W>(state, words, 8);
+    steps::<ROUND, W>(state, words, 12)
+}
+
+#[inline(always)]
+fn compress<W: Word>(state: [W; 4], words: &[W; 16]) -> [W; 4] {
+    let [a, b, c, d] = state;
+    let new = round::<0, W>(state, words);
+    let new = round::<1, W>(new, words);
+    let new = round::<2, W>(new, words);
+    let new = round::<3, W>(new, words);
+    [a.plus(new[0]), b.plus(new[1]), c.plus(new[2]), d.plus(new[3])]
+}
+
+/// The words of a block.
+#[inline(always)]
+fn words(block: &[u8; BLOCK]) -> [u32; 16] {
+    let mut words = [0; 16];
+    for (word, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
+}
+
+/// The words of blocks, side by side.
+#[inline(always)]
+fn lane_words<S: Simd>(simd: S, blocks: [&[u8; BLOCK]; LANES]) -> [u32x8<S>; 16] {
+    let mut all = [u32x8::splat(simd, 0); 16];
+    for (at, word) in all.iter_mut().enumerate() {
+        let mut lanes = [0; LANES];
+        for (lane, block) in lanes.iter_mut().zip(blocks) {
+            *lane = u32::from_le_bytes(block.as_chunks::<4>().0[at]);
         }
+        *word = lanes.simd_into(simd);
     }
-    for (word, add) in state.iter_mut().zip([a, b, c, d]) {
-        *word = zip(*word, add, u32::wrapping_add);
-    }
+    all
 }
 
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
@@ -85,23 +156,72 @@ pub fn digest(message: &[u8]) -> [u8; 16] {
     finish(INITIAL, message, 0)
 }
 
-/// The digests of four messages. Lockstep ends with the shortest; the others go on alone.
+/// The digests of [`LANES`] messages, with the widest registers that this core has.
 pub fn digest_lanes(messages: [&[u8]; LANES]) -> [[u8; 16]; LANES] {
-    let shared = messages.map(|m| m.len() / BLOCK).into_iter().min().unwrap_or(0);
-    let mut state = INITIAL.map(|word| [word; LANES]);
-    let mut blocks = messages.map(|m| m.as_chunks::<BLOCK>().0.iter().take(shared));
-    for _ in 0..shared {
-        compress(&mut state, blocks.each_mut().map(|b| b.next().expect("every message has the shared blocks")));
+    dispatch!(Level::new(), simd => lockstep(simd, messages))
+}
+
+/// Lanes whose message has ended repeat what another one does, which costs nothing, until one message is left: that goes on alone.
+#[inline(always)]
+fn lockstep<S: Simd>(simd: S, messages: [&[u8]; LANES]) -> [[u8; 16]; LANES] {
+    let blocks = messages.map(|message| message.as_chunks::<BLOCK>().0);
+    let mut states = [INITIAL; LANES];
+    let mut done = [0; LANES];
+    loop {
+        let open: [bool; LANES] = std::array::from_fn(|i| done[i] < blocks[i].len());
+        let lengths = (0..LANES).filter(|i| open[*i]).map(|i| (blocks[i].len() - done[i], i));
+        let Some((shared, shortest)) = lengths.min().filter(|_| open.iter().filter(|open| **open).count() > 1) else {
+            break;
+        };
+        let lanes: [&[[u8; BLOCK]]; LANES] = std::array::from_fn(|i| {
+            let i = if open[i] { i } else { shortest };
+            &blocks[i][done[i]..done[i] + shared]
+        });
+        let after = simd.vectorize(
+            #[inline(always)]
+            || together(simd, &states, lanes, shared),
+        );
+        for i in (0..LANES).filter(|i| open[*i]) {
+            done[i] += shared;
+            states[i] = after[i];
+        }
     }
-    std::array::from_fn(|i| finish(state.map(|word| word[i]), messages[i], shared))
+    std::array::from_fn(|i| finish(states[i], messages[i], done[i]))
+}
+
+/// Hashes so many blocks of each lane.
+#[inline(always)]
+fn together<S: Simd>(
+    simd: S,
+    states: &[[u32; 4]; LANES],
+    lanes: [&[[u8; BLOCK]]; LANES],
+    count: usize,
+) -> [[u32; 4]; LANES] {
+    let mut state = [u32x8::splat(simd, 0); 4];
+    for (word, wide) in state.iter_mut().enumerate() {
+        for (lane, state) in states.iter().enumerate() {
+            wide[lane] = state[word];
+        }
+    }
+    for at in 0..count {
+        let [a, b, c, d, e, f, g, h] = lanes;
+        let blocks = [&a[at], &b[at], &c[at], &d[at], &e[at], &f[at], &g[at], &h[at]];
+        state = compress(state, &lane_words(simd, blocks));
+    }
+    let mut after = [[0; 4]; LANES];
+    for (lane, after) in after.iter_mut().enumerate() {
+        for (word, wide) in state.iter().enumerate() {
+            after[word] = wide[lane];
+        }
+    }
+    after
 }
 
 /// Hashes what follows the first `done` blocks, and the padding.
-fn finish(state: [u32; 4], message: &[u8], done: usize) -> [u8; 16] {
-    let mut state = state.map(|word| [word]);
+fn finish(mut state: [u32; 4], message: &[u8], done: usize) -> [u8; 16] {
     let (blocks, rest) = message[done * BLOCK..].as_chunks::<BLOCK>();
     for block in blocks {
-        compress(&mut state, [block]);
+        state = compress(state, &words(block));
     }
     let mut padded = [0; 2 * BLOCK];
     padded[..rest.len()].copy_from_slice(rest);
@@ -109,11 +229,11 @@ fn finish(state: [u32; 4], message: &[u8], done: usize) -> [u8; 16] {
     let len = if rest.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
     padded[len - 8..len].copy_from_slice(&(message.len() as u64 * 8).to_le_bytes());
     for block in padded[..len].as_chunks::<BLOCK>().0 {
-        compress(&mut state, [block]);
+        state = compress(state, &words(block));
     }
     let mut digest = [0; 16];
     for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *bytes = word[0].to_le_bytes();
+        *bytes = word.to_le_bytes();
     }
     digest
 }
@@ -145,10 +265,10 @@ mod tests {
     }
 
     proptest! {
-        /// For all four messages, of whatever lengths, each digest is what the message has alone.
+        /// For all messages, of whatever lengths, each digest is what the message has alone.
         #[test]
-        fn lanes_do_not_mix(messages in prop::array::uniform4(prop::collection::vec(any::<u8>(), 0..400))) {
-            let digests = digest_lanes([&messages[0], &messages[1], &messages[2], &messages[3]]);
+        fn lanes_do_not_mix(messages in prop::array::uniform8(prop::collection::vec(any::<u8>(), 0..1000))) {
+            let digests = digest_lanes(messages.each_ref().map(Vec::as_slice));
             for (message, digest) in messages.iter().zip(digests) {
                 prop_assert_eq!(digest, crates(message));
             }

@@ -164,6 +164,7 @@ impl<P: PutRecords> Sender<P> {
         bill.add(record.size);
         m.payload_units.with_label_values(stream).inc_by(bill.payload_units);
         m.rounded_bytes.with_label_values(stream).inc_by(bill.rounded_bytes);
+        m.alone_bytes.with_label_values(stream).inc_by(record.alone.bytes);
         m.alone_payload_units.with_label_values(stream).inc_by(record.alone.payload_units);
         m.alone_rounded_bytes.with_label_values(stream).inc_by(record.alone.rounded_bytes);
         m.delivery_latency.observe((now - record.oldest).as_secs_f64());

@@ -113,6 +113,8 @@ pub fn finish(records: &mut [KinesisRecord]) {
             done @ Payload::Data(_) => record.payload = done,
         }
     }
+    // Those of a length stay side by side to the end.
+    waiting.sort_by_key(|(_, open)| open.size());
     let mut rest = waiting.into_iter().peekable();
     while rest.peek().is_some() {
         let group: Vec<_> = rest.by_ref().take(md5::LANES).collect();

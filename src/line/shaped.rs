@@ -7,6 +7,7 @@ use super::emit::{Emitter, Text};
 use crate::config::OnParseError;
 use crate::event::{Event, Rejected, Value};
 use crate::names;
+use crate::parse::sink::Writer;
 use crate::parse::{self, Fields, MESSAGE, Parsed, Step};
 use crate::shape::{Stamp, Told};
 use crate::transform::{Context, Outcome};
@@ -56,6 +57,13 @@ impl Emitter {
         }
         let line = parse::text(bytes);
         *invalid_utf8 |= matches!(line, Cow::Owned(_));
+        // Where nothing is done to an event, it needs no list of its fields.
+        if self.config.shape.is_empty() && lines.trail.is_none() {
+            let writer = Writer::new(self.fields(text.start, text.origin), &mut lines.rendered);
+            if self.config.parse.write(&line, writer) {
+                return Parsed::Rendered;
+            }
+        }
         let stamp = Stamp::new();
         let mut event = std::mem::take(&mut lines.shaping.memory).recycle();
         let parsed = self.make(&line, text, &mut event, &stamp, lines);

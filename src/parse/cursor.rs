@@ -98,9 +98,16 @@ pub(super) fn text(text: &str) -> Value<'_> {
 pub(super) fn number(text: &str) -> Value<'_> {
     match text {
         "-" => Value::NULL,
+        _ if is_plain(text) => Value::Raw(text),
         _ if text.bytes().any(|b| b | 0x20 == b'e') => Value::text(text),
         _ => Value::number_or_text(text),
     }
+}
+
+/// Whether a text is such a number as most are, digits without a zero before the others, so that nothing else need be looked for.
+fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    matches!(bytes, [b'0'] | [b'1'..=b'9', ..]) && bytes.len() < 18 && bytes.iter().all(u8::is_ascii_digit)
 }
 
 /// A number of digits alone, as ports and processes have.

@@ -99,7 +99,7 @@ fn is_empty_object(object: &str) -> bool {
 
 /// The bytes as text. The check comes first because it is several times as fast as the replacement that it mostly saves.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+    simdutf8::basic::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// A line as text has it: a carriage return at its end belongs to the line's end.

@@ -44,11 +44,8 @@ impl Envoy {
 
 /// The parts of the request, which are all `-` for what is not HTTP.
 fn push_request<'a>(request: &'a str, event: &mut Event<'a>) {
-    if request::push_parts(request, event) {
-        return;
-    }
     if request != "- - -" {
-        return event.push("request", Value::text(request));
+        return request::push(request, event);
     }
     for name in ["method", "path", "protocol"] {
         event.push(name, Value::NULL);

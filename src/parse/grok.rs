@@ -12,7 +12,7 @@ pub mod patterns;
 use std::collections::BTreeMap;
 
 use super::regex::{self, Field, Regex, Type};
-use crate::event::Event;
+use super::sink::{Name, Sink};
 
 /// How deep patterns may name each other.
 const MAX_DEPTH: usize = 32;
@@ -100,7 +100,13 @@ impl Grok {
                     field.groups.push(index);
                     field.kind = if field.kind == Type::String { kind } else { field.kind };
                 }
-                None => fields.push(Field { name, kind, groups: vec![index], keep_empty: false }),
+                None => fields.push(Field {
+                    json: Name::json_of(&name),
+                    name,
+                    kind,
+                    groups: vec![index],
+                    keep_empty: false,
+                }),
             }
         }
         if let Some(name) = types.keys().find(|name| fields.iter().all(|field| field.name != **name)) {
@@ -115,7 +121,7 @@ impl Grok {
     }
 
     /// Appends the fields of the first match in a record.
-    pub fn parse<'a>(&'a self, line: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
+    pub fn parse<'a>(&'a self, line: &'a str, event: &mut impl Sink<'a>) -> Result<(), &'static str> {
         self.regex.parse(line, event)
     }
 }

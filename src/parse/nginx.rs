@@ -2,13 +2,14 @@
 //! ingress controller, told apart by what follows the user agent. Error: what `ngx_log_error` writes.
 //!
 //! Fields have the names of nginx's variables: <https://nginx.org/en/docs/http/ngx_http_log_module.html>,
-//! <https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/log-format/>. In the error log they are its own labels. `request`
-//! comes apart into `method`, `path` and `protocol`. A `-` is null. Escapes such as `\x22` are text.
+//! <https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/log-format/>. In the error log they are its own labels. `request` is
+//! `method`, `path` and `protocol`. A `-` in an access log is no field. Escapes such as `\x22` are text.
 
 use memchr::memmem;
 
 use super::cursor::{self, Cursor};
 use super::request;
+use super::sink::{Sink, name};
 use crate::event::{Event, Value};
 
 /// Access logs.
@@ -20,19 +21,19 @@ impl Access {
     pub const TIME: &'static str = "time_local";
 
     /// Appends the fields of a line.
-    pub fn parse<'a>(&self, line: &'a str, event: &mut Event<'a>) -> Result<(), &'static str> {
+    pub fn parse<'a>(&self, line: &'a str, event: &mut impl Sink<'a>) -> Result<(), &'static str> {
         let mut cursor = Cursor::new(line.trim_ascii_end());
         let client = cursor.until(b'[').and_then(|head| head.strip_suffix(' ')).ok_or("no time in brackets")?;
         push_client(client, event).ok_or("no address, user and time to begin with")?;
         let time = cursor.until(b']').ok_or("no bracket after the time")?;
-        event.push(Self::TIME, Value::text(time));
+        event.put(name!("time_local"), Value::text(time));
         let request =
             cursor.eat(" ").then(|| cursor.quoted()).flatten().ok_or("no request in quotes after the time")?;
         request::push(request, event);
         let status = cursor.eat(" ").then(|| cursor.word()).filter(|s| is_status(s));
-        event.push("status", cursor::number(status.ok_or("no status after the request")?));
+        event.put_number(name!("status"), status.ok_or("no status after the request")?);
         let bytes = Some(cursor.word()).filter(|bytes| is_count(bytes)).ok_or("no number of bytes after the status")?;
-        event.push("body_bytes_sent", cursor::number(bytes));
+        event.put_number(name!("body_bytes_sent"), bytes);
         if cursor.is_done() {
             return Ok(());
         }
@@ -43,46 +44,50 @@ impl Access {
 }
 
 /// Who asked: `address - user`, `host address - user`, or `address host user`.
-fn push_client<'a>(head: &'a str, event: &mut Event<'a>) -> Option<()> {
-    let (first, rest) = head.split_once(' ')?;
-    let (host, address, user) = if let Some(user) = rest.strip_prefix("- ") {
-        (None, first, user)
+fn push_client<'a>(head: &'a str, event: &mut impl Sink<'a>) -> Option<()> {
+    let mut cursor = Cursor::new(head);
+    let first = cursor.word();
+    let (host, address, user) = if cursor.eat("- ") {
+        (None, first, cursor.rest())
     } else {
-        let (second, rest) = rest.split_once(' ')?;
-        rest.strip_prefix("- ").map_or((Some(second), first, rest), |user| (Some(first), second, user))
+        let second = cursor.word();
+        if cursor.is_done() {
+            return None;
+        }
+        if cursor.eat("- ") { (Some(first), second, cursor.rest()) } else { (Some(second), first, cursor.rest()) }
     };
     if let Some(host) = host {
-        event.push("host", Value::text(host));
+        event.put(name!("host"), Value::text(host));
     }
-    event.push("remote_addr", cursor::text(address));
-    event.push("remote_user", cursor::text(user));
+    event.put_text(name!("remote_addr"), address);
+    event.put_text(name!("remote_user"), user);
     Some(())
 }
 
-fn push_agent<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Option<()> {
-    event.push("http_referer", cursor::text(cursor.quoted()?));
+fn push_agent<'a>(cursor: &mut Cursor<'a>, event: &mut impl Sink<'a>) -> Option<()> {
+    event.put_text(name!("http_referer"), cursor.quoted()?);
     cursor.eat(" ").then_some(())?;
-    event.push("http_user_agent", cursor::text(cursor.quoted()?));
+    event.put_text(name!("http_user_agent"), cursor.quoted()?);
     Some(())
 }
 
 /// What formats have after the user agent. What none of them has is kept as `rest`.
-fn push_tail<'a>(mut cursor: Cursor<'a>, event: &mut Event<'a>) {
+fn push_tail<'a>(mut cursor: Cursor<'a>, event: &mut impl Sink<'a>) {
     cursor.spaces();
     if cursor.is_done() {
         return;
     }
     let mut ahead = cursor;
     match ahead.quoted() {
-        Some(ratio) if ahead.is_done() && is_ratio(ratio) => event.push("gzip_ratio", cursor::number(ratio)),
-        Some(forwarded) if ahead.is_done() => event.push("http_x_forwarded_for", cursor::text(forwarded)),
+        Some(ratio) if ahead.is_done() && is_ratio(ratio) => event.put_number(name!("gzip_ratio"), ratio),
+        Some(forwarded) if ahead.is_done() => event.put_text(name!("http_x_forwarded_for"), forwarded),
         None if push_upstream(cursor, event).is_some() => {}
-        Some(_) | None => event.push("rest", Value::text(cursor.rest())),
+        Some(_) | None => event.put(name!("rest"), Value::text(cursor.rest())),
     }
 }
 
 /// `upstreaminfo`: nothing is appended unless all of it is there.
-fn push_upstream<'a>(mut cursor: Cursor<'a>, event: &mut Event<'a>) -> Option<()> {
+fn push_upstream<'a>(mut cursor: Cursor<'a>, event: &mut impl Sink<'a>) -> Option<()> {
     let length = Some(cursor.word()).filter(|word| is_count(word))?;
     let time = Some(cursor.word()).filter(|word| is_count(word))?;
     let mut name = || {
@@ -92,17 +97,17 @@ fn push_upstream<'a>(mut cursor: Cursor<'a>, event: &mut Event<'a>) -> Option<()
     let (upstream, alternative) = (name()?, name()?);
     let [address, response_length, response_time, status] = [(); 4].map(|()| tries(&mut cursor));
     let id = Some(cursor.word()).filter(|id| !id.is_empty())?;
-    event.push("request_length", cursor::number(length));
-    event.push("request_time", cursor::number(time));
-    event.push("proxy_upstream_name", cursor::text(upstream));
-    event.push("proxy_alternative_upstream_name", cursor::text(alternative));
-    event.push("upstream_addr", cursor::text(address));
-    event.push("upstream_response_length", cursor::number(response_length));
-    event.push("upstream_response_time", cursor::number(response_time));
-    event.push("upstream_status", cursor::number(status));
-    event.push("req_id", cursor::text(id));
+    event.put_number(name!("request_length"), length);
+    event.put_number(name!("request_time"), time);
+    event.put_text(name!("proxy_upstream_name"), upstream);
+    event.put_text(name!("proxy_alternative_upstream_name"), alternative);
+    event.put_text(name!("upstream_addr"), address);
+    event.put_number(name!("upstream_response_length"), response_length);
+    event.put_number(name!("upstream_response_time"), response_time);
+    event.put_number(name!("upstream_status"), status);
+    event.put_text(name!("req_id"), id);
     if !cursor.is_done() {
-        event.push("rest", Value::text(cursor.rest()));
+        event.put(name!("rest"), Value::text(cursor.rest()));
     }
     Some(())
 }
@@ -265,9 +270,9 @@ mod tests {
     #[test]
     fn combined() {
         let want = json!({
-            "remote_addr": "172.17.0.1", "remote_user": null, "time_local": "31/Mar/2021:12:04:07 +0000",
-            "request": "GET / HTTP/1.1", "method": "GET", "path": "/", "protocol": "HTTP/1.1",
-            "status": 200, "body_bytes_sent": 612, "http_referer": null, "http_user_agent": "curl/7.75.0",
+            "remote_addr": "172.17.0.1", "time_local": "31/Mar/2021:12:04:07 +0000",
+            "method": "GET", "path": "/", "protocol": "HTTP/1.1",
+            "status": 200, "body_bytes_sent": 612, "http_user_agent": "curl/7.75.0",
         });
         assert_eq!(access(LINES[0]), Ok(want));
     }
@@ -278,7 +283,7 @@ mod tests {
         assert_eq!(got["http_x_forwarded_for"], "203.0.113.7, 10.10.1.1");
         assert_eq!(got["remote_user"], "joe doe");
         assert_eq!(got["path"], "/a?b=%20c");
-        assert_eq!(access(&format!("{} \"-\"", LINES[0])).unwrap()["http_x_forwarded_for"], Json::Null);
+        assert_eq!(access(&format!("{} \"-\"", LINES[0])).unwrap().get("http_x_forwarded_for"), None);
         assert_eq!(access(&format!("{} \"2.75\"", LINES[0])).unwrap()["gzip_ratio"], json!(2.75));
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::measured::Measured;
 use super::prices::Prices;
 use super::{Bill, Load, Margin, Plan, Sent, Shards};
 
@@ -21,13 +22,15 @@ pub struct Report<'a> {
     pub prices: &'a Prices,
     /// What came of it.
     pub plan: &'a Plan,
+    /// How the load was measured, if a running agent was asked; where it is; and how many like it there are.
+    pub measured: Option<(&'a Measured, &'a str, u32)>,
 }
 
 impl Report<'_> {
     /// For people.
     pub fn text(&self) -> String {
-        let Self { load, margin, prices, plan } = self;
-        let mut out = String::new();
+        let Self { load, margin, prices, plan, .. } = self;
+        let mut out = self.measured();
         let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes every write");
         line(format_args!("load        {:.1} events/s, {} of events", load.events, rate(load.event_bytes)));
         line(format_args!("packed      {}", sent(&load.sent)));
@@ -65,6 +68,23 @@ impl Report<'_> {
         out
     }
 
+    /// How the load was measured, for people; nothing for a sample.
+    fn measured(&self) -> String {
+        let Some((measured, from, agents)) = self.measured else { return String::new() };
+        let shards = measured.open_shards.map_or(String::new(), |shards| {
+            format!(", which has {shards} open shard{}", if shards > 1.0 { "s" } else { "" })
+        });
+        let like = if agents > 1 { format!("; {agents} agents like it are planned for") } else { String::new() };
+        let mut out = format!(
+            "measured    {:.0} s of {from}: {} events delivered to {}{shards}{like}\n",
+            measured.seconds, measured.events, measured.stream
+        );
+        for note in measured.notes(self.margin.peak) {
+            writeln!(out, "note        {note}").expect("a String takes every write");
+        }
+        out
+    }
+
     fn why(&self, shards: Shards) -> String {
         let keys = match shards.for_keys {
             _ if self.load.keys.is_empty() => String::new(),
@@ -88,11 +108,19 @@ impl Report<'_> {
 
     /// For programs: the same figures, a second where nothing else is said.
     pub fn json(&self) -> Value {
-        let Self { load, margin, prices, plan } = self;
+        let Self { load, margin, prices, plan, .. } = self;
+        let measured = self.measured.map(|(m, from, agents)| {
+            json!({
+                "from": from, "agents": agents, "stream": m.stream, "seconds": m.seconds, "delivered_events": m.events, "open_shards": m.open_shards,
+                "throttled_share": m.throttled_share, "behind": m.behind, "catching_up": m.catching_up, "busiest": m.busiest,
+                "notes": m.notes(margin.peak),
+            })
+        });
         let sent = |s: &Sent| json!({"records": s.records, "bytes": s.bytes, "payload_units": s.payload_units, "rounded_bytes": s.rounded_bytes});
         let shards = |s: &Shards| json!({"needed": s.needed(), "for_bytes": s.for_bytes, "for_records": s.for_records, "for_keys": s.for_keys});
         let month = |b: &Bill| json!({"provisioned": b.provisioned, "on_demand": b.on_demand});
         json!({
+            "measured": measured,
             "load": {"events": load.events, "event_bytes": load.event_bytes, "packed": sent(&load.sent), "one_by_one": sent(&load.alone)},
             "margin": {"peak": margin.peak, "headroom": margin.headroom},
             "shards": {"packed": shards(&plan.shards), "one_by_one": shards(&plan.alone_shards)},

@@ -45,14 +45,12 @@ struct Open {
 #[derive(Default)]
 struct Closed {
     records: u64,
-    bytes: u64,
     bill: Bill,
 }
 
 impl Closed {
     fn add(&mut self, size: usize) {
         self.records += 1;
-        self.bytes += size as u64;
         self.bill.add(size);
     }
 
@@ -60,7 +58,7 @@ impl Closed {
         let each = |count: u64| float(count) / seconds * f64::from(agents);
         Sent {
             records: each(self.records),
-            bytes: each(self.bytes),
+            bytes: each(self.bill.bytes),
             payload_units: each(self.bill.payload_units),
             rounded_bytes: each(self.bill.rounded_bytes),
         }

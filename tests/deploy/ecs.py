@@ -29,8 +29,8 @@ def client(server, service, **more):
 def task_definitions(tools):
     files = sorted(ECS.glob("*/*.json"))
     files = [f for f in files if f.parent.name != "iam"]
-    if len(files) != 7:
-        raise Failed(f"{len(files)} task definitions, not 7")
+    if len(files) != 8:
+        raise Failed(f"{len(files)} task definitions, not 8")
     with moto(tools, "ecs") as server:
         ecs = client(server, "ecs")
         for file in files:

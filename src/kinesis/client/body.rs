@@ -20,7 +20,7 @@ use crate::event::write_text;
 use crate::kinesis::hash::hash_key_text;
 
 /// Bytes of a piece. hyper gathers 16 of them for one write.
-const PIECE_BYTES: usize = 8 * 1024;
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// Puts the body in place of the one that the SDK made (of no records), after it was made and before it is signed.
 #[derive(Debug)]
