@@ -460,7 +460,7 @@ impl Metrics {
             file_scans: counters(
                 &r,
                 "file_scans_total",
-                "Searches for files, by what caused them: interval, hint, stop.",
+                "Searches for files, by what caused them: interval, hint, reload, stop.",
                 &["trigger"],
             ),
             deleted_held_bytes: gauge(
