@@ -96,16 +96,15 @@ impl Renewing {
         let (done, answer) = oneshot::channel();
         let renewal = Renewal { sources, expire_after: config.checkpoint.expire_after, done };
         let keeping = places.find(&host, |name| std::env::var(name).ok());
-        if names_streams(&config) {
-            // Before anything can be charged to another one.
-            self.budget.share();
-        }
         // A reader that has ended, or is about to, answers nothing.
         self.told.renewals.send(renewal).await.ok();
         let renewed = match answer.await {
             Ok(answer) => answer.map_err(|no_room| no_room.to_string())?,
             Err(_) => return Err("the agent is stopping".to_owned()),
         };
+        if names_streams(&config) {
+            self.budget.share();
+        }
         self.keeping.push(Box::pin(keeping.keep()));
         shared.retain(config.sources.iter().map(|source| &*source.add.metadata));
         self.shared = shared;

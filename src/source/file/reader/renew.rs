@@ -104,7 +104,9 @@ impl Reader {
         for old in &before {
             let same = groups.iter().position(|new| new.name == old.name && !old.has_left && !new.has_left);
             places.push(same.unwrap_or_else(|| {
-                self.metrics.forget_source(&old.name);
+                if !groups.iter().any(|new| new.name == old.name && !new.has_left) {
+                    self.metrics.forget_source(&old.name);
+                }
                 groups.push(old.clone().leaving());
                 groups.len() - 1
             }));
