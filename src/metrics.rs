@@ -194,6 +194,12 @@ pub struct Metrics {
     pub file_scans: IntCounterVec,
     /// What deleted files that are still read take.
     pub deleted_held_bytes: IntGauge,
+    /// Configurations that were loaded while the agent ran, by what came of them.
+    pub config_reloads: IntCounterVec,
+    /// 1 unless the last one was refused.
+    pub config_last_reload_successful: IntGauge,
+    /// When the configuration in effect was loaded.
+    pub config_last_reload_success: Gauge,
 }
 
 impl Default for Metrics {
@@ -486,13 +492,31 @@ impl Metrics {
             file_scans: counters(
                 &r,
                 "file_scans_total",
-                "Searches for files, by what caused them: interval, hint, stop.",
+                "Searches for files, by what caused them: interval, hint, reload, stop.",
                 &["trigger"],
             ),
             deleted_held_bytes: gauge(
                 &r,
                 "deleted_held_bytes",
                 "Bytes of deleted files that are still being read, and take space on disk for as long.",
+            ),
+            config_reloads: counters(
+                &r,
+                "config_reloads_total",
+                "Configurations loaded while running, by what came of them: applied, unchanged, refused (the one before stays in effect).",
+                &["result"],
+            ),
+            config_last_reload_successful: gauge(
+                &r,
+                "config_last_reload_successful",
+                "1 if the last configuration that was loaded is in effect, 0 if it was refused.",
+            ),
+            config_last_reload_success: register(
+                &r,
+                Gauge::with_opts(opts(
+                    "config_last_reload_success_timestamp_seconds",
+                    "When the configuration in effect was loaded.",
+                )),
             ),
             transforms: counters(
                 &r,
@@ -557,6 +581,42 @@ impl Metrics {
         self.shard_rate.remove_label_values(labels).ok();
         self.shard_records.remove_label_values(labels).ok();
         self.shard_bytes.remove_label_values(labels).ok();
+    }
+
+    /// Forgets what is so of a source now: there is none of this name any more. What was counted stays.
+    pub fn forget_source(&self, source: &str) {
+        self.forget_bytes(source);
+        self.event_skew.remove_label_values(&[source]).ok();
+        for state in ["live", "quiet", "draining", "ignored", "unreadable"] {
+            self.files.remove_label_values(&[source, state]).ok();
+        }
+    }
+
+    /// Forgets where the bytes of a source are now.
+    fn forget_bytes(&self, source: &str) {
+        // A series that never was is none the less gone.
+        for gauge in [&self.in_flight_bytes, &self.backlog_bytes] {
+            gauge.remove_label_values(&[source]).ok();
+        }
+        self.backlog_seconds.remove_label_values(&[source]).ok();
+    }
+
+    /// Has the counters of a source's transforms begin anew, as the transforms do.
+    pub fn forget_transforms(&self, source: &str, transforms: impl Iterator<Item = String>) {
+        for transform in transforms {
+            for outcome in ["touched", "dropped", "failed", "forgotten"] {
+                self.transforms.remove_label_values(&[source, &*transform, outcome]).ok();
+            }
+        }
+    }
+
+    /// The same of the metrics that they derive.
+    pub fn forget_derived(&self, source: &str, metrics: impl Iterator<Item = String>) {
+        for metric in metrics {
+            for reason in ["max_series", "invalid"] {
+                self.metric_errors.remove_label_values(&[source, &*metric, reason]).ok();
+            }
+        }
     }
 
     /// The sum over all series of a counter.

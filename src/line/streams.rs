@@ -84,6 +84,13 @@ impl Streams {
         self.0[stream.index()].record.end(emit, lines);
     }
 
+    /// Nothing more belongs to any record.
+    pub(super) fn end_records(&mut self, emit: &mut Emitter, lines: &mut Lines) {
+        for OneStream { record, .. } in &mut self.0 {
+            record.end(emit, lines);
+        }
+    }
+
     /// What is due by then goes; without a time, all of it.
     pub(super) fn expire(&mut self, now: Option<Instant>, emit: &mut Emitter, lines: &mut Lines) {
         let is_due = |held: &Held| held.is_open() && now.is_none_or(|now| held.due.is_some_and(|due| due <= now));

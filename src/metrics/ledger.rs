@@ -25,11 +25,24 @@ pub struct Bytes {
     pub behind: f64,
 }
 
+impl Bytes {
+    /// Adds those of another one.
+    pub fn add(&mut self, other: &Self) {
+        self.found += other.found;
+        self.settled += other.settled;
+        self.in_flight += other.in_flight;
+        self.backlog += other.backlog;
+        self.behind = self.behind.max(other.behind);
+    }
+}
+
 /// Where all bytes are, at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Picture {
-    /// By source.
+    /// By source. One that is replaced can be there beside its successor of the same name.
     pub sources: Vec<(Arc<str>, Bytes)>,
+    /// Sources that are not there any more.
+    pub retired: BTreeMap<Arc<str>, Bytes>,
     /// Those that nobody gets, by reason.
     pub abandoned: BTreeMap<&'static str, u64>,
 }
@@ -87,7 +100,22 @@ impl Metrics {
         });
         let picture = Arc::clone(&self.picture.borrow());
         let int = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut sources = BTreeMap::<_, Bytes>::new();
         for (source, bytes) in &picture.sources {
+            sources.entry(source).or_default().add(bytes);
+        }
+        for (source, retired) in &picture.retired {
+            match sources.get_mut(source) {
+                Some(bytes) => bytes.add(retired),
+                // It has no state any more, but what it has counted stays.
+                None => {
+                    self.forget_bytes(source);
+                    raise(&self.found_bytes.with_label_values(&[source]), retired.found);
+                    raise(&self.settled_bytes.with_label_values(&[source]), retired.settled);
+                }
+            }
+        }
+        for (source, bytes) in sources {
             let source = &[&**source];
             raise(&self.found_bytes.with_label_values(source), bytes.found);
             raise(&self.settled_bytes.with_label_values(source), bytes.settled);
@@ -127,7 +155,11 @@ mod tests {
     fn a_picture_is_shown_as_a_whole() {
         let metrics = Metrics::new();
         let bytes = Bytes { found: 10, settled: 4, in_flight: 3, backlog: 2, behind: 1.5 };
-        let picture = Picture { sources: vec![("app".into(), bytes)], abandoned: [("deleted", 1)].into() };
+        let picture = Picture {
+            sources: vec![("app".into(), bytes)],
+            retired: BTreeMap::new(),
+            abandoned: [("deleted", 1)].into(),
+        };
         assert_eq!(picture.backlog(), 2);
         metrics.picture.send_replace(Arc::new(picture));
         // Gathered twice, it is the same.

@@ -13,6 +13,8 @@ use crate::metrics::ledger::{Bytes, Picture};
 pub struct Account {
     /// By group.
     closed: Vec<Bytes>,
+    /// By the names of groups that are not there any more.
+    retired: BTreeMap<Arc<str>, Bytes>,
     abandoned: BTreeMap<&'static str, u64>,
     /// Files that were let go while bytes of theirs were in flight: their group, and how many are left. Bounded by what is in flight.
     gone: BTreeMap<SourceId, (usize, u64)>,
@@ -70,9 +72,32 @@ impl Account {
         });
     }
 
+    /// Other groups take the place of those that there are: each of them goes on at one of these places, of so many.
+    pub fn renew(&mut self, places: &[usize], groups: usize) {
+        let before = std::mem::replace(&mut self.closed, vec![Bytes::default(); groups]);
+        let place = |group: usize| places.get(group).copied().unwrap_or_default();
+        for (group, bytes) in before.into_iter().enumerate() {
+            self.change(place(group), |closed| closed.add(&bytes));
+        }
+        self.gone.values_mut().for_each(|(group, _)| *group = place(*group));
+    }
+
+    /// Whether bytes of files that were let go are in flight.
+    pub fn is_in_flight(&self, group: usize) -> bool {
+        self.closed.get(group).is_some_and(|closed| closed.in_flight > 0)
+    }
+
+    /// The last group goes. What it has counted stays.
+    pub fn retire(&mut self, group: usize, name: &Arc<str>) {
+        let bytes = self.closed.get(group).copied().unwrap_or_default();
+        self.closed.truncate(group);
+        self.retired.entry(Arc::clone(name)).or_default().add(&bytes);
+    }
+
     /// What is known here of groups with these names. Open files are to be added.
     pub fn picture(&self, names: impl Iterator<Item = Arc<str>>) -> Picture {
-        Picture { sources: names.zip(self.closed.iter().copied()).collect(), abandoned: self.abandoned.clone() }
+        let sources = names.zip(self.closed.iter().copied()).collect();
+        Picture { sources, retired: self.retired.clone(), abandoned: self.abandoned.clone() }
     }
 
     fn change(&mut self, group: usize, change: impl FnOnce(&mut Bytes)) {

@@ -179,6 +179,8 @@ pub struct Generation {
     lost: Lost,
     /// A scan saw it shorter than it was: what it holds since is another generation's, which the next read will tell.
     shrunk: bool,
+    /// No source has it any more, and the rest of it is not read: when files were looked for last before that, in microseconds since 1970.
+    left: Option<u64>,
 }
 
 /// What a generation is opened with.
@@ -276,7 +278,62 @@ impl Generation {
             arrived: 0,
             lost: Lost::default(),
             shrunk: false,
+            left: None,
         })
+    }
+
+    /// Belongs to this group from now on, the one of this index.
+    pub fn renew(&mut self, index: usize, group: &Group) {
+        self.group = index;
+        let added = group.added_with_id(group.added(&self.lane_path.to_string_lossy()), self.tag);
+        self.line.renew(&group.line, added, self.content.first());
+        self.known = group.known();
+        if let Some(known) = &mut self.known {
+            self.line.know(Arc::clone(&known.borrow_and_update()));
+        }
+    }
+
+    /// No source has it any more: nothing more of it is read. Files were looked for last at `seen`. Answers how many bytes that are there nobody gets
+    /// of it now.
+    pub fn leave(&mut self, seen: u64) -> u64 {
+        // The beginning of a record is delivered, that of a line is not.
+        let carried = self.carry.len() as u64;
+        let unread = self.give_up(false) + carried;
+        self.lost.read += carried;
+        (self.left, self.state) = (Some(seen), State::Done);
+        unread
+    }
+
+    /// Whether no source has it any more.
+    pub fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// A source has it again, before all that was read of it was delivered. Answers when it left.
+    pub fn come_back(&mut self, state: State, now: Instant) -> Option<u64> {
+        self.state = state;
+        self.ended_at = None;
+        self.wake(now);
+        let left = self.left.take();
+        if left.is_some() {
+            // What was given up is found once more: it counts for what it was and for what becomes of it now.
+            let carried = self.carry.len() as u64;
+            self.lost.read -= carried;
+            self.lost.unread += carried;
+        }
+        left
+    }
+
+    /// Whether something is held back of what was read that is more than a beginning of a line.
+    pub fn holds_back(&self) -> bool {
+        self.line.held_from().is_some()
+    }
+
+    /// Makes events of what is held back, but for the beginning of a line: whoever reads it again has the whole of it.
+    pub fn let_go(&mut self, max_event: usize, lines: &mut Lines) -> Read {
+        self.line.let_go(max_event, lines);
+        let at = self.content.end() - self.carry.len() as u64;
+        Read::Lines { start: at, end: at }
     }
 
     /// Whether it has a descriptor.
@@ -553,7 +610,8 @@ impl Generation {
 
     /// Whether everything that was read is committed.
     pub fn is_committed(&self) -> bool {
-        self.tracker.committed() == self.content.end()
+        let carried = if self.has_left() { self.carry.len() as u64 } else { 0 };
+        self.tracker.committed() == self.content.end() - carried
     }
 
     /// Bytes that it was seen to hold, from where reading began, whatever became of them.
@@ -586,6 +644,10 @@ impl Generation {
 
     /// Its size by now. What was noticed of it and is not there any more was cut off before it could be read.
     fn set_size(&mut self, size: u64) {
+        // What comes to a file that no source has is nobody's.
+        if self.has_left() {
+            return;
+        }
         let lost = self.size.saturating_sub(size.max(self.content.end()));
         if lost > 0 {
             tracing::warn!(path = %self.path.display(), bytes = lost, "the end of a file is gone before it was read");
@@ -620,7 +682,7 @@ impl Generation {
 
     /// Bytes that are there and were not read yet.
     pub fn backlog(&self) -> u64 {
-        self.size.saturating_sub(self.content.end())
+        if self.has_left() { 0 } else { self.size.saturating_sub(self.content.end()) }
     }
 
     /// Has the file looked at without delay.
@@ -700,6 +762,8 @@ impl Generation {
 
     /// What the checkpoint is to know of it now.
     pub fn entry(&mut self, seen: u64) -> Entry {
+        // What came after it left has been seen by nobody.
+        let seen = self.left.unwrap_or(seen);
         let offset = self.tracker.committed();
         let head_len = self.content.first().len() as u64;
         let place = (self.file_id.dev, self.file_id.ino);

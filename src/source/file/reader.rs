@@ -4,6 +4,7 @@
 
 mod find;
 mod keep;
+mod renew;
 mod repeats;
 mod resume;
 mod rotate;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::renew::{NoRoom, Renewal, Renewed};
 use super::Group;
 use super::account::Account;
 use super::discover::Discovery;
@@ -99,6 +101,8 @@ pub struct Channels {
     pub record_limit: watch::Receiver<usize>,
     /// Segments of spools that are full.
     pub drops: mpsc::Receiver<keeper::Drop>,
+    /// Sources that take the place of those that there are.
+    pub renewals: mpsc::Receiver<Renewal>,
 }
 
 /// After this time a file that is gone is forgotten; until then its volume may come back.
@@ -172,6 +176,12 @@ pub struct Reader {
     shaping: Vec<Shaping>,
     /// By group: repeats that are to be told of.
     repeats: VecDeque<(usize, Repeats)>,
+    /// While the sources are replaced: those before.
+    before: Option<Vec<Group>>,
+    /// And files that have a source again before all that was read of them was delivered, as they were when they lost theirs.
+    returned: Vec<Entry>,
+    /// What the last such replacement did.
+    renewed: Renewed,
     rng: fastrand::Rng,
 }
 
@@ -228,6 +238,9 @@ impl Reader {
             spare: None,
             shaping: Vec::new(),
             repeats: VecDeque::new(),
+            before: None,
+            returned: Vec::new(),
+            renewed: Renewed::default(),
             rng: fastrand::Rng::new(),
         }
     }
@@ -287,6 +300,7 @@ impl Reader {
         }
         if self.next_tell <= now {
             self.next_tell = now + TELL_INTERVAL;
+            self.drop_left();
             self.tell();
             // What there is no room for now is told of the next time.
             self.tell_repeats(ch, false);
@@ -337,7 +351,8 @@ impl Reader {
             }
             (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);
             self.next_sweep = now + SWEEP_INTERVAL;
-            let mut wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
+            let mut wait = self.let_go_of_left(ch).or_else(|| self.read_due(ch, now));
+            wait = wait.or_else(|| self.flush_last_lines(ch, stopped, now));
             self.checkpoint(ch, now);
             // A writer that goes on writes for the next run: one look at its end is enough.
             let unfinished = |g: &Generation| {
@@ -377,6 +392,7 @@ impl Reader {
             Some(Wait::Sender) => Doing::ForSender,
             None => Doing::ForFiles,
         });
+        let mut renewal = None;
         tokio::select! {
             biased;
             changed = ch.stop.changed() => if changed.is_err() { sleep_until(wake).await },
@@ -388,6 +404,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             Some(order) = ch.drops.recv() => self.drop_segment(order),
+            Some(asked) = ch.renewals.recv() => renewal = Some(asked),
             () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));
@@ -400,6 +417,9 @@ impl Reader {
         }
         while let Ok(spans) = ch.settled.try_recv() {
             self.settle(spans);
+        }
+        if let Some(renewal) = renewal {
+            self.renew(ch, renewal);
         }
     }
 }

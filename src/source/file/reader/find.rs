@@ -49,6 +49,9 @@ impl Reader {
         let target_dir = |g: &Generation| g.target.as_ref()?.parent().map(Path::to_owned);
         let links = self.files.iter().filter_map(target_dir);
         self.watch.set(scan.directories.iter().cloned().chain(links).collect());
+        if self.before.is_some() {
+            self.regroup(&scan, now);
+        }
         let mut rotated = self.follow_renames(&scan, now);
         rotated.extend(self.vacant.keys().cloned());
         self.unreadable.clear();
@@ -63,12 +66,13 @@ impl Reader {
             new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
         } else {
             self.warn_of_history(&new);
-            self.resume(&mut new, now);
         }
+        self.resume(self.to_resume(), &mut new, now);
         for candidate in new {
             self.open_candidate(candidate, now);
         }
         self.note_vacant(rotated, now);
+        self.before = None;
         // What was there before the first look is nothing that was missed.
         self.looked_at = if self.scanned { began } else { began + CLOCK_SLACK };
         self.scanned = true;
@@ -86,6 +90,30 @@ impl Reader {
         }
     }
 
+    /// Of the files that are known, those that may have been renamed, copied or replaced while nobody looked: all at the first look, and then those
+    /// that had no source.
+    fn to_resume(&self) -> Vec<Entry> {
+        match &self.before {
+            _ if !self.scanned => self.known.entries().cloned().collect(),
+            None => Vec::new(),
+            Some(before) => {
+                let is_back = |entry: &&Entry| {
+                    let path = Path::new(&entry.path);
+                    self.groups.iter().any(|g| g.names(path)) && !before.iter().any(|g| g.names(path))
+                };
+                self.known.entries().filter(is_back).cloned().collect()
+            }
+        }
+    }
+
+    /// Whether a file is there that nobody has known of because it had no source.
+    fn is_from_before(&self, path: &Path) -> bool {
+        match &self.before {
+            _ if !self.scanned => self.first_run,
+            before => before.as_ref().is_some_and(|before| !before.iter().any(|g| g.has(path))),
+        }
+    }
+
     fn count_files(&self, ignored: &BTreeMap<usize, i64>) {
         let mut counts = vec![[0_i64; 3]; self.groups.len()];
         for generation in self.files.iter() {
@@ -98,7 +126,8 @@ impl Reader {
                 State::Done => {}
             }
         }
-        for (index, (group, [live, draining, quiet])) in self.groups.iter().zip(counts).enumerate() {
+        let groups = self.groups.iter().zip(counts).enumerate();
+        for (index, (group, [live, draining, quiet])) in groups.filter(|(_, (group, _))| !group.has_left) {
             let count = |state: &str, n: i64| self.metrics.files.with_label_values(&[&*group.name, state]).set(n);
             count("live", live);
             count("quiet", quiet);
@@ -160,7 +189,8 @@ impl Reader {
             return self.go_on(&entry, group, path, file, now);
         }
         let is_first = self.first_run && !self.scanned;
-        let offset = if is_first && self.groups[group].start_at == StartAt::End { metadata.len() } else { 0 };
+        let is_skipped = self.groups[group].start_at == StartAt::End && self.is_from_before(path);
+        let offset = if is_skipped { metadata.len() } else { 0 };
         // One that was linked follows the files that had any of its names.
         let has_lane = |name: &&Path| self.files.lane_path(name).is_some();
         let path = others.iter().map(PathBuf::as_path).chain([path]).find(has_lane).unwrap_or(path);

@@ -127,7 +127,7 @@ impl Reader {
     /// Tells what transforms have done and counted.
     pub(super) fn tell_transforms(&self) {
         let mut families = Families::default();
-        for (group, shaping) in self.groups.iter().zip(&self.shaping) {
+        for (group, shaping) in self.groups.iter().zip(&self.shaping).filter(|(group, _)| !group.has_left) {
             let (pipeline, Some(state)) = (&group.line.shape.pipeline, shaping.state()) else { continue };
             let (m, source) = (&self.metrics, &*group.name);
             for (index, (name, counts)) in pipeline.counts(state).enumerate() {
@@ -147,8 +147,11 @@ impl Reader {
             }
         }
         let text = families.render();
-        if !text.is_empty() {
-            self.metrics.derived.send_replace(text.into());
-        }
+        let text: Arc<[u8]> = text.into();
+        self.metrics.derived.send_if_modified(|before| {
+            let is_new = *before != text;
+            *before = text;
+            is_new
+        });
     }
 }

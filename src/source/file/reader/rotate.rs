@@ -275,6 +275,9 @@ impl Reader {
     /// Lets go of rotated files that are read to their end and have not grown for a while, and of deleted ones that nobody will ever have
     /// read.
     pub(super) fn retire(&mut self, ch: &mut Channels, now: Instant) {
+        if self.let_go_of_left(ch).is_some() {
+            return;
+        }
         let over = |g: &&Generation| {
             let ended = !g.may_grow(self.groups[g.group].rotate_wait);
             matches!(g.state, State::Draining(_)) && (ended || self.wait_is_over(g, now))
