@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::Metrics;
@@ -73,7 +74,7 @@ impl Aside {
 
     /// Each series: reason, source and stage, and its value of this moment.
     fn each(&self, mut tell: impl FnMut([&str; 3], u64)) {
-        for metric in self.0.collect().iter().flat_map(prometheus::proto::MetricFamily::get_metric) {
+        for metric in self.0.collect().iter().flat_map(MetricFamily::get_metric) {
             let labels = metric.get_label();
             let label = |name| labels.iter().find(|label| label.name() == name).map_or("", |label| label.value());
             #[expect(
