@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A thousand secrets of each kind go through the real agent, and none may be anywhere that it writes to or tells of.
 
-    redaction.py --binary BIN [--each 1000] [--seed 2026] [--work DIR]
+    redaction.py --binary BIN [--each 1000] [--seed 2026] [--show 5] [--work DIR]
 
-They stand in ordinary lines of six sources, in all the ways in which services write them (planted.py): some lines are refused by a parser, some by the
+They stand in ordinary lines of eight sources, in all the ways in which services write them (planted.py): some lines are refused by a parser, some by the
 stream, some are too long; one source is a FIFO, whose spool is looked at while the stream takes nothing. Looked at are what is delivered, the
 dead letters and every other file of the state directory, the agent's own log at the level debug, both formats of the metrics, /status and the
 page. The same eyes look at the input first, where they have to see every secret.
