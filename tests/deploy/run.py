@@ -76,6 +76,7 @@ def checks():
     import monitoring
     import takeover
     import terraform
+    import workflows
 
     return {
         "documents": documents.links,
@@ -93,6 +94,7 @@ def checks():
         "compose": monitoring.compose,
         "consumers": consumers.check,
         "takeover": takeover.check,
+        "workflows": workflows.check,
         "terraform": terraform.tested,
         "terraform-apply": terraform.applied,
     }
