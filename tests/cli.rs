@@ -139,3 +139,25 @@ fn install_says_what_keeps_it_from_copying() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("/proc/kinetail") && stderr.contains("fsGroup"), "{stderr}");
 }
+
+#[test]
+fn a_system_without_certificates_is_told_of_where_tls_needs_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let environment = [
+        ("SSL_CERT_FILE", "/there/is/none"),
+        ("SSL_CERT_DIR", "/there/is/none"),
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("KINETAIL_STREAM", "logs"),
+        ("KINETAIL_REGION", "eu-west-1"),
+        ("KINETAIL_PATHS", "/there/is/none/*.log"),
+        ("KINETAIL_ADMIN_LISTEN", "off"),
+        ("KINETAIL_STATE_DIR", state.to_str().unwrap()),
+    ];
+    let (code, _, said) = outcome(&kinetail(&["run"], &environment));
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["no certificates that it trusts", "ca-certificates", "kinesis.ca_file", "SSL_CERT_FILE"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}

@@ -77,6 +77,7 @@ def checks():
     import monitoring
     import takeover
     import terraform
+    import workflows
 
     return {
         "documents": documents.links,
@@ -95,6 +96,7 @@ def checks():
         "compose": monitoring.compose,
         "consumers": consumers.check,
         "takeover": takeover.check,
+        "workflows": workflows.check,
         "terraform": terraform.tested,
         "terraform-apply": terraform.applied,
     }

@@ -529,6 +529,12 @@ class Suite:
         in_template = re.search(r'define "kinetail.version" -}}(.+?){{', (CHARTS / "kinetail-lib/templates/_container.tpl").read_text())[1]
         image = re.search(r"^ARG VERSION=(.+)", (ROOT / "Dockerfile").read_text(), re.M)[1]
         found = {"Cargo.toml": cargo, "kinetail": chart["appVersion"], "kinetail-lib": library["appVersion"], "kinetail.version": in_template, "Dockerfile": image}
+        lock = re.search(r'^name = "kinetail"\nversion = "(.+)"', (ROOT / "Cargo.lock").read_text(), re.M)[1]
+        found["Cargo.lock"] = lock
+        # What is to be copied from examples has the version too.
+        for path in sorted(p for p in (ROOT / "deploy").rglob("*") if p.suffix in (".yaml", ".json", ".md", ".tf", ".hcl")) + [ROOT / "Dockerfile", ROOT / "SECURITY.md"]:
+            if others := set(re.findall(r"\bkinetail:(\d+\.\d+\.\d+)", path.read_text())) - {cargo}:
+                found[str(path.relative_to(ROOT))] = ", ".join(sorted(others))
         if set(found.values()) != {cargo}:
             raise Failed(f"kinetail's version is not the same everywhere: {found}")
         if chart["dependencies"][0]["version"] != library["version"]:
