@@ -231,8 +231,11 @@ async fn what_is_unread_of_a_removed_source_is_counted_and_read_when_it_comes_ba
     scene.configure(&with);
     assert_eq!(agent.reload().await, "applied");
     scene.receive(count).await;
-    let sent: String =
-        scene.consumer.events.iter().map(|event| format!("{}\n", String::from_utf8_lossy(&event.data))).collect();
+    let sent = scene
+        .consumer
+        .events
+        .iter()
+        .fold(String::new(), |text, event| text + &String::from_utf8_lossy(&event.data) + "\n");
     assert!(sent == text, "each line once, and in its order");
     agent.stop().await;
 }
