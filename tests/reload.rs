@@ -226,8 +226,12 @@ async fn what_is_unread_of_a_removed_source_is_counted_and_read_when_it_comes_ba
     .await;
     scene.consumer.look().await;
     assert!(scene.consumer.events.len() < count);
-    let metrics = agent.get("/metrics").await.1;
-    assert!(!metrics.contains("source_backlog_bytes{source=\"a\""), "{metrics}");
+    until("the backlog of what is gone to go", async || {
+        let metrics = agent.get("/metrics").await.1;
+        (total(&metrics, "source_backlog_bytes") == 0 && !metrics.contains("source_backlog_bytes{source=\"a\""))
+            .then_some(())
+    })
+    .await;
     scene.configure(&with);
     assert_eq!(agent.reload().await, "applied");
     scene.receive(count).await;
