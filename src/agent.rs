@@ -35,7 +35,7 @@ use crate::route::{Router, Rules, Streams};
 use crate::source::feeders::{self, Feeders};
 use crate::source::file::Group;
 use crate::source::file::reader::{self, Reader};
-use crate::spool::{self, Feed, Keeping, Spool};
+use crate::spool::{self, Feed, Keeping, Spool, keeper};
 use crate::watchdog::{Stalled, Watchdog, Watching};
 use renewing::{Renewing, Told};
 
@@ -199,20 +199,7 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self {
-            config,
-            aws,
-            state,
-            delivered_before,
-            reader,
-            budget,
-            metrics,
-            admin,
-            spools,
-            places,
-            reloader,
-            firelens,
-        } = self;
+        let Self { config, aws, state, reader, budget, metrics, admin, .. } = self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -221,15 +208,12 @@ impl Agent {
         let (status, status_rx) = watch::channel(Statuses::new());
         let (limit_tx, record_limit) = watch::channel(DEFAULT_RECORD_LIMIT);
 
+        let spools = self.spools;
         let feed = |name: &str| spools.iter().map(Spool::feed).find(|feed| **feed.0 == *name).map(|(_, _, feed)| feed);
-        let feeders = Feeders::start(&config.sources, firelens.as_ref(), feed, &metrics).await?;
+        let feeders = Feeders::start(&config.sources, self.firelens.as_ref(), feed, &metrics).await?;
         let (watching, stalled) = watch_stages(&config, &metrics, &spools, admin.is_some(), status_rx.clone())?;
-        let (drops_tx, drops) = mpsc::channel(1);
         let (renewals_tx, renewals) = mpsc::channel(1);
-        let (released, released_rx) = watch::channel(());
-        let spawn = |spool: Spool| spool.spawn(released_rx.clone(), drops_tx.clone()).map_err(Error::Thread);
-        let keeping = spools.into_iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
-        drop((released_rx, drops_tx));
+        let (keeping, released, drops) = spawn_keepers(spools)?;
 
         let closed = spawn_writer(Arc::clone(&state), checkpoints, Arc::clone(&metrics))?;
         spawn_reader(
@@ -249,7 +233,7 @@ impl Agent {
 
         let delivery = Delivery {
             client: aws,
-            config: sender_config(&config, delivered_before),
+            config: sender_config(&config, self.delivered_before),
             budget: Arc::clone(&budget),
             dead_letters: DeadLetters::new(state.path()),
             metrics: Arc::clone(&metrics),
@@ -257,16 +241,10 @@ impl Agent {
         let channels = deliver::Channels { batches, settled, spare, status, record_limit: limit_tx };
         let (known, known_rx) = watch::channel(Known::new(&config, host_name()));
         let view = View::new(&config, known_rx, Arc::clone(&metrics), Arc::clone(&budget), (status_rx, stalled));
-        let quit = admin.as_ref().map(Admin::quit);
+        let stop = until_quit(stop, admin.as_ref().map(Admin::quit));
         let (limit, limit_rx) = watch::channel(config.shutdown.timeout);
-        let stop = async {
-            tokio::select! {
-                () = stop => {}
-                () = asked_to_quit(quit) => {}
-            }
-        };
         let told = Told { renewals: renewals_tx, known, stop_limit: limit };
-        let renewing = Renewing::new(config, places, reloader, told, (budget, Arc::clone(&metrics)));
+        let renewing = Renewing::new(config, self.places, self.reloader, told, (budget, Arc::clone(&metrics)));
         let drained = {
             let stopping = stop_tx.clone();
             let sending = delivery.run(channels);
@@ -291,6 +269,17 @@ impl Agent {
         }
         Ok(summary(&metrics, drained))
     }
+}
+
+/// Who keeps each spool, who tells them that a segment is gone, and what they want to be dropped.
+type Keepers = (Vec<Keeping>, watch::Sender<()>, mpsc::Receiver<keeper::Drop>);
+
+/// Starts the threads that keep what the feeders give.
+fn spawn_keepers(spools: Vec<Spool>) -> Result<Keepers, Error> {
+    let (drops_tx, drops) = mpsc::channel(1);
+    let (released, released_rx) = watch::channel(());
+    let spawn = |spool: Spool| spool.spawn(released_rx.clone(), drops_tx.clone()).map_err(Error::Thread);
+    Ok((spools.into_iter().map(spawn).collect::<Result<Vec<_>, _>>()?, released, drops))
 }
 
 /// Starts the thread that looks whether every stage moves, unless that is switched off.
@@ -349,11 +338,12 @@ async fn until_stopped(
     sleep_until(deadline).await;
 }
 
-/// Completes when somebody asks the admin server for an end.
-async fn asked_to_quit(quit: Option<Arc<Notify>>) {
-    match quit {
-        Some(quit) => quit.notified().await,
-        None => std::future::pending().await,
+/// Completes at the stop, or when somebody asks the admin server for one.
+async fn until_quit(stop: impl Future<Output = ()>, quit: Option<Arc<Notify>>) {
+    let Some(quit) = quit else { return stop.await };
+    tokio::select! {
+        () = stop => {}
+        () = quit.notified() => {}
     }
 }
 

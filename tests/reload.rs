@@ -226,13 +226,20 @@ async fn what_is_unread_of_a_removed_source_is_counted_and_read_when_it_comes_ba
     .await;
     scene.consumer.look().await;
     assert!(scene.consumer.events.len() < count);
-    let metrics = agent.get("/metrics").await.1;
-    assert!(!metrics.contains("source_backlog_bytes{source=\"a\""), "{metrics}");
+    until("the backlog of what is gone to go", async || {
+        let metrics = agent.get("/metrics").await.1;
+        (total(&metrics, "source_backlog_bytes") == 0 && !metrics.contains("source_backlog_bytes{source=\"a\""))
+            .then_some(())
+    })
+    .await;
     scene.configure(&with);
     assert_eq!(agent.reload().await, "applied");
     scene.receive(count).await;
-    let sent: String =
-        scene.consumer.events.iter().map(|event| format!("{}\n", String::from_utf8_lossy(&event.data))).collect();
+    let sent = scene
+        .consumer
+        .events
+        .iter()
+        .fold(String::new(), |text, event| text + &String::from_utf8_lossy(&event.data) + "\n");
     assert!(sent == text, "each line once, and in its order");
     agent.stop().await;
 }
@@ -400,12 +407,16 @@ impl Numbered {
 /// The lines that an event holds, in their order: its log's name and their numbers.
 fn numbers(event: &Event) -> Vec<(String, usize)> {
     let text = String::from_utf8_lossy(&event.data);
-    // Of a JSON object of fields; otherwise of the text.
+    // Of an object of fields, which has several values of one name where several lines are a record; otherwise of the text.
     let fields: Option<Value> = serde_json::from_slice(&event.data).ok();
-    if let Some((Some(log), Some(number))) =
-        fields.as_ref().map(|fields| (fields["log"].as_str(), fields["n"].as_str()))
-    {
-        return vec![(log.to_owned(), number.parse().unwrap())];
+    let values = |name: &str| match fields.as_ref()?.get(name)? {
+        Value::Array(values) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+        Value::String(value) => Some(vec![value.clone()]),
+        _ => None,
+    };
+    if let Some((logs, numbers)) = values("log").zip(values("n")) {
+        assert_eq!(logs.len(), numbers.len(), "{text}");
+        return logs.into_iter().zip(numbers).map(|(log, number)| (log, number.parse().unwrap())).collect();
     }
     let lines = text.split("log=").skip(1).map(|line| {
         let (log, rest) = line.split_once(" n=").unwrap();

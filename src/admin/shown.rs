@@ -84,7 +84,9 @@ impl Known {
 
 /// The first bytes of the SHA-256 of a configuration in effect: the same configuration has the same one on every machine.
 fn hash(configuration: &str) -> String {
-    Sha256::digest(configuration).iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(configuration);
+    let first = digest.iter().take(HASH_BYTES).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{first:016x}")
 }
 
 /// Everything.

@@ -80,7 +80,7 @@ impl Renewing {
                 Ok(config) => self.apply(config).await.map(Some),
                 Err(refused) => Err(refused),
             };
-            self.conclude(trigger, result);
+            self.conclude(trigger, &result);
         }
     }
 
@@ -106,7 +106,7 @@ impl Renewing {
             self.budget.share();
         }
         self.keeping.push(Box::pin(keeping.keep()));
-        shared.retain(config.sources.iter().map(|source| &*source.add.metadata));
+        shared.retain(|names| config.sources.iter().any(|source| source.add.metadata == names));
         self.shared = shared;
         self.told.stop_limit.send_replace(config.shutdown.timeout);
         self.told.known.send_replace(Known::new(&config, host));
@@ -114,9 +114,9 @@ impl Renewing {
         Ok(renewed)
     }
 
-    fn conclude(&self, trigger: Trigger, result: Result<Option<Renewed>, String>) {
+    fn conclude(&self, trigger: Trigger, result: &Result<Option<Renewed>, String>) {
         let trigger = trigger.as_str();
-        let label = match &result {
+        let label = match result {
             Ok(Some(Renewed { left, unread })) => {
                 let sources = self.config.sources.len();
                 tracing::info!(trigger, sources, files_left = left, unread, "another configuration is in effect");

@@ -21,7 +21,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     settings: SettingFlags,
     /// Send what there is and end when this is gone: a process (its id, with a shared process namespace), the service whose last act makes a file
-    /// (file:/path), or the other containers of the pod or task (container; on ECS also container:NAME)
+    /// (`file:/path`), or the other containers of the pod or task (container; on ECS also container:NAME)
     #[arg(long, value_name = "WHAT")]
     exit_when_gone: Option<Awaited>,
 }
@@ -100,7 +100,7 @@ async fn serve(config: Config, beside: Beside) -> ExitCode {
             }
         };
         let agent = Box::pin(Agent::start(config)).await?.with_firelens(firelens).with_problems(problems);
-        agent.with_reloader(reloader).run(stopped).await
+        Box::pin(agent.with_reloader(reloader).run(stopped)).await
     };
     tokio::select! {
         ended = Box::pin(agent) => conclude(ended),

@@ -30,9 +30,9 @@ impl Shared {
         Some(shown)
     }
 
-    /// Forgets what no source of these adds any more.
-    pub fn retain<'n>(&mut self, used: impl Iterator<Item = &'n [String]> + Clone) {
-        self.0.retain(|names, _| used.clone().any(|used| used == names));
+    /// Forgets what no source adds any more.
+    pub fn retain(&mut self, is_used: impl Fn(&[String]) -> bool) {
+        self.0.retain(|names, _| is_used(names));
     }
 }
 

@@ -16,7 +16,7 @@ impl LineBuilder {
             (Arc::clone(config), None)
         } else {
             let (multiline, format, encoding) = (old.multiline.clone(), old.format, old.encoding);
-            let mixed = LineConfig { multiline, format, encoding, ..LineConfig::clone(config) };
+            let mixed = LineConfig { format, multiline, encoding, ..LineConfig::clone(config) };
             (Arc::new(mixed), Some((Arc::clone(config), head.to_vec())))
         };
         self.framer.set_max(now.max_frame(self.format));

@@ -106,14 +106,13 @@ impl Metrics {
             sources.entry(source).or_default().add(bytes);
         }
         for (source, retired) in &picture.retired {
-            match sources.get_mut(source) {
-                Some(bytes) => bytes.add(retired),
+            if let Some(bytes) = sources.get_mut(source) {
+                bytes.add(retired);
+            } else {
                 // It has no state any more, but what it has counted stays.
-                None => {
-                    self.forget_bytes(source);
-                    raise(&self.found_bytes.with_label_values(&[source]), retired.found);
-                    raise(&self.settled_bytes.with_label_values(&[source]), retired.settled);
-                }
+                self.forget_bytes(source);
+                raise(&self.found_bytes.with_label_values(&[source]), retired.found);
+                raise(&self.settled_bytes.with_label_values(&[source]), retired.settled);
             }
         }
         for (source, bytes) in sources {

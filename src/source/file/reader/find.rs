@@ -67,7 +67,8 @@ impl Reader {
         } else {
             self.warn_of_history(&new);
         }
-        self.resume(self.to_resume(), &mut new, now);
+        let entries = self.to_resume();
+        self.resume(&entries, &mut new, now);
         for candidate in new {
             self.open_candidate(candidate, now);
         }

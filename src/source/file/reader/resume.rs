@@ -50,13 +50,13 @@ struct Past<'a> {
 impl Reader {
     /// Goes on where the last run left these files, or this one did: files that are where they were, files that were renamed or copied meanwhile,
     /// and rotated files that came and went. A file's predecessors are adopted before it, so that a lane's lines keep their order.
-    pub(super) fn resume(&mut self, entries: Vec<Entry>, new: &mut Vec<Candidate>, now: Instant) {
+    pub(super) fn resume(&mut self, entries: &[Entry], new: &mut Vec<Candidate>, now: Instant) {
         let returned = std::mem::take(&mut self.returned);
         if entries.is_empty() && returned.is_empty() {
             return;
         }
         let mut places = Places::default();
-        let (pasts, claimed) = self.find_pasts(&entries, new, &mut places);
+        let (pasts, claimed) = self.find_pasts(entries, new, &mut places);
         for past in pasts {
             self.adopt_past(&past, now);
         }
