@@ -1,6 +1,7 @@
 //! The spool: what cannot be read twice is written to files first, which the reader tails like any others. A feeder (a wrapped command, stdin, a
 //! FIFO) gives whole lines, and hears when they are kept; the [`keeper`] writes them to the [`segments`].
 
+mod cover;
 pub mod keeper;
 pub mod segments;
 
@@ -15,6 +16,7 @@ use crate::config::{Config, LineFormat, SourceConfig, SourceKind, StartAt};
 use crate::heartbeat::Beat;
 use crate::metrics::Metrics;
 use crate::source::file::Group;
+use cover::Cover;
 use keeper::{Drop, Keeper};
 
 /// The directory of all spools.
@@ -164,6 +166,7 @@ impl Spool {
             name: Arc::clone(&name),
             source,
         })?;
+        let keeper = keeper.with_cover(Cover::new(source));
         let (feed, handed) = Feed::new();
         Ok(Self { source: name, kind: source.kind, keeper, feed, handed })
     }

@@ -268,13 +268,25 @@ impl Pipeline {
         self.transforms.iter().any(|transform| matches!(transform, Transform::Redact(_)))
     }
 
-    /// Only redacts: what is no event, such as a part of a line, has secrets all the same.
-    pub fn redact<'a>(&'a self, state: &mut State, event: &mut Event<'a>, at: &Context<'_>) {
+    /// Only redacts: what is no event, such as a part of a line, has secrets all the same. Answers whether it had one.
+    pub fn redact<'a>(&'a self, state: &mut State, event: &mut Event<'a>, at: &Context<'_>) -> bool {
+        let mut is_changed = false;
         for (index, transform) in self.transforms.iter().enumerate() {
             if matches!(transform, Transform::Redact(_)) {
-                state.step(transform, index, event, (at, &()));
+                is_changed |= matches!(state.step(transform, index, event, (at, &())), Effect::Changed);
             }
         }
+        is_changed
+    }
+
+    /// What redacts, alone, for lines that come by again: the second time it finds what it has covered, and leaves it or takes it away.
+    #[must_use]
+    pub fn provisional(&self) -> Self {
+        let redacts = self.transforms.iter().filter_map(|transform| match transform {
+            Transform::Redact(redact) => Some(Transform::Redact(Box::new(redact.provisional()))),
+            _ => None,
+        });
+        Self { transforms: redacts.collect() }
     }
 
     /// The same, and what each transform did to the event.

@@ -35,11 +35,21 @@ impl Envoy {
         }
         event.push("upstream_service_time", cursor::number(cursor.word()));
         for name in ["x_forwarded_for", "user_agent", "request_id", "authority", "upstream_host"] {
-            event.push(name, cursor::text(cursor.quoted_or_word().ok_or("no closing quote")?));
+            event.push(name, cursor::text(sent(&mut cursor).ok_or("no closing quote")?));
         }
         push_istio(cursor, event);
         Ok(())
     }
+}
+
+/// What a client sent, in quotes that nothing within is escaped for: they end where a space or nothing follows.
+fn sent<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
+    let Some(inner) = cursor.rest().strip_prefix('"') else { return Some(cursor.word()) };
+    let is_end = |at: &usize| matches!(inner.as_bytes().get(at + 1), None | Some(b' '));
+    let end = memchr::memchr_iter(b'"', inner.as_bytes()).find(is_end)?;
+    *cursor = Cursor::new(inner.get(end + 1..).unwrap_or_default());
+    cursor.eat(" ");
+    inner.get(..end)
 }
 
 /// The parts of the request, which are all `-` for what is not HTTP.
@@ -140,6 +150,16 @@ mod tests {
             "request_id": "cc21d9b0-cf5c-432b-8c7e-98aeb7988cd2", "authority": "locations", "upstream_host": "tcp://10.0.2.1:80",
         });
         assert_eq!(envoy(LINES[0]), Ok(want));
+    }
+
+    #[test]
+    fn what_clients_send_can_have_quotes_and_backslashes() {
+        let got = envoy(r#"[2026-11-28T23:36:27.237Z] "GET / HTTP/1.1" 404 - 0 335 6 6 "2001:db8::9, 10.0.0.2" "bär "q"\" "r-17" "127.0.0.1:18120" "-""#).unwrap();
+        assert_eq!(
+            (&got["x_forwarded_for"], &got["user_agent"]),
+            (&json!("2001:db8::9, 10.0.0.2"), &json!(r#"bär "q"\"#))
+        );
+        assert_eq!((&got["request_id"], &got["upstream_host"]), (&json!("r-17"), &Json::Null));
     }
 
     #[test]

@@ -20,6 +20,8 @@ const HTTP_TIMES: [&str; 5] =
 const TCP_TIMES: [&str; 3] = ["time_queue", "time_backend_connect", "time_duration"];
 const CONNECTIONS: [&str; 5] = ["actconn", "feconn", "beconn", "srv_conn", "retries"];
 const QUEUES: [&str; 2] = ["srv_queue", "backend_queue"];
+const ERRORS: [&str; 5] = ["fc_err", "ssl_fc_err", "ssl_c_err", "ssl_c_ca_err", "ssl_fc_is_resumed"];
+const SESSION: [&str; 3] = ["ssl_fc_sni", "ssl_version", "ssl_ciphers"];
 
 impl Haproxy {
     /// The field that holds the time when the connection, or the request, came: `06/Feb/2009:12:14:14.655`.
@@ -127,7 +129,25 @@ fn push_http<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Option<()> {
     };
     request::push(request, event);
     cursor.spaces();
+    push_tls(cursor, event);
     Some(())
+}
+
+/// What `option httpslog` has at the end: `0/0000000000000000/0/0/0 example.com/TLSv1.3/TLS_AES_128_GCM_SHA256`.
+fn push_tls<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) {
+    let mut ahead = *cursor;
+    let (errors, session) = (ahead.word(), ahead.word());
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let are_errors = errors.split('/').count() == ERRORS.len() && errors.split('/').all(is_number);
+    if !are_errors || session.split('/').count() != SESSION.len() || !ahead.is_done() {
+        return;
+    }
+    for (name, part) in ERRORS.iter().zip(errors.split('/')).chain(SESSION.iter().zip(session.split('/'))) {
+        // The second is in hexadecimal, with zeros before it.
+        let is_count = part.len() < 16 && part != "-";
+        event.push(*name, cursor::digits(part).filter(|_| is_count).unwrap_or_else(|| cursor::text(part)));
+    }
+    *cursor = ahead;
 }
 
 #[cfg(test)]
@@ -162,6 +182,19 @@ mod tests {
         assert_eq!(haproxy(LINES[0]), Ok(want));
         let cut = haproxy(LINES[0].strip_suffix(".html HTTP/1.1\"").unwrap()).unwrap();
         assert_eq!((cut.get("request"), &cut["path"], cut.get("protocol")), (None, &json!("/index"), None));
+    }
+
+    #[test]
+    fn https_says_how_it_was_encrypted() {
+        let got = haproxy(r#"127.0.0.1:33452 [28/Nov/2026:23:30:06.877] tls~ app/a1 0/0/0/3/3 200 182 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1" 0/0000000000000000/0/0/1 -/TLSv1.3/TLS_AES_256_GCM_SHA384"#).unwrap();
+        let want = json!({"fc_err": 0, "ssl_fc_err": "0000000000000000", "ssl_c_err": 0, "ssl_c_ca_err": 0, "ssl_fc_is_resumed": 1,
+            "ssl_fc_sni": null, "ssl_version": "TLSv1.3", "ssl_ciphers": "TLS_AES_256_GCM_SHA384"});
+        for (name, value) in want.as_object().unwrap() {
+            assert_eq!(&got[name], value, "{name}");
+        }
+        assert!(got.get("rest").is_none());
+        let line = format!("{} 0/0/0 x", LINES[0]);
+        assert_eq!(haproxy(&line).unwrap()["rest"], "0/0/0 x");
     }
 
     #[test]

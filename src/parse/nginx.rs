@@ -192,7 +192,7 @@ fn push_message<'a>(text: &'a str, event: &mut Event<'a>) {
 fn find_labels(text: &str) -> (&str, &str) {
     let is_start = |at: &usize| {
         let after = text.get(at + ", client: ".len()..).unwrap_or_default();
-        let server = |(value, rest): (&str, &str)| !value.contains('"') && rest.starts_with("server: ");
+        let server = |(value, rest): (&str, &str)| !value.contains('"') && after_label(rest, "server").is_some();
         after.split_once(", ").is_none_or(server)
     };
     let at = memmem::find_iter(text.as_bytes(), ", client: ").find(is_start);
@@ -202,8 +202,7 @@ fn find_labels(text: &str) -> (&str, &str) {
 /// The next `, label: value` of those that can come, and steps over it and over the labels up to it: each is there once, in its order.
 fn next_label<'a>(text: &mut &'a str, labels: &mut &[&'static str]) -> Option<(&'static str, Value<'a>)> {
     let rest = text.strip_prefix(", ")?;
-    let after_name = |name: &str| rest.strip_prefix(name)?.strip_prefix(": ");
-    let (at, rest) = labels.iter().enumerate().find_map(|(at, name)| Some((at, after_name(name)?)))?;
+    let (at, rest) = labels.iter().enumerate().find_map(|(at, name)| Some((at, after_label(rest, name)?)))?;
     let (name, later) = (labels[at], labels.get(at + 1..).unwrap_or_default());
     let ends_here = |text: &str| text.is_empty() || later.iter().any(|name| starts_label(text, name));
     let (value, after) = match rest.strip_prefix('"') {
@@ -211,7 +210,9 @@ fn next_label<'a>(text: &mut &'a str, labels: &mut &[&'static str]) -> Option<(&
         Some(inner) => memchr::memchr_iter(b'"', inner.as_bytes())
             .filter_map(|at| Some((inner.get(..at)?, inner.get(at + 1..)?)))
             .find(|(_, after)| ends_here(after))
-            .or_else(|| inner.split_once('"'))?,
+            .or_else(|| inner.split_once('"'))
+            // nginx cuts its lines at 2,048 bytes, and so the quote at the end.
+            .unwrap_or((inner, "")),
         None => memmem::find_iter(rest.as_bytes(), ", ")
             .filter_map(|at| rest.split_at_checked(at))
             .find(|(_, after)| ends_here(after))
@@ -222,7 +223,13 @@ fn next_label<'a>(text: &mut &'a str, labels: &mut &[&'static str]) -> Option<(&
 }
 
 fn starts_label(text: &str, name: &str) -> bool {
-    text.strip_prefix(", ").and_then(|text| text.strip_prefix(name)).is_some_and(|text| text.starts_with(": "))
+    text.strip_prefix(", ").and_then(|text| after_label(text, name)).is_some()
+}
+
+/// What follows `label: `. At the end of a line that is nothing, as with a server that has no name.
+fn after_label<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let after = text.strip_prefix(name)?.strip_prefix(':')?;
+    if after.is_empty() { Some(after) } else { after.strip_prefix(' ') }
 }
 
 /// The message; of one about a limit of requests: `limiting requests, excess: 0.416 by zone "name"`, also what it says.
@@ -338,6 +345,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!((&got["server"], &got["host"]), (&json!("2021/06/03 [error] x, client: 2"), &json!("h")));
+        let got = error("2026/11/28 23:29:49 [info] 16822#16822: *12 client prematurely closed connection while reading client request line, client: 127.0.0.1, server: ").unwrap();
+        assert_eq!((&got["client"], &got["server"]), (&json!("127.0.0.1"), &json!("")));
+        assert_eq!(got["message"], "client prematurely closed connection while reading client request line");
+        let got = error("2026/11/28 23:29:49 [info] 1#1: *10 client sent too long URI while reading client request line, client: ::1, server: , request: \"GET /xxx").unwrap();
+        assert_eq!((&got["client"], &got["request"], got.get("rest")), (&json!("::1"), &json!("GET /xxx"), None));
         assert_eq!(error("nginx: [emerg] no \"events\" section").unwrap()["level"], "emerg");
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
+use super::cover::Cover;
 use super::segments::{Segment, Segments};
 use super::{Handed, Lines};
 use crate::clock;
@@ -51,6 +52,8 @@ pub struct Keeper {
     config: SpoolConfig,
     segments: Segments,
     metrics: Arc<Metrics>,
+    /// What hides secrets from whoever looks at the disk.
+    cover: Option<Cover>,
     /// Something was written since the last sync.
     is_dirty: bool,
     sync_due: Instant,
@@ -66,7 +69,14 @@ impl Keeper {
         let now = Instant::now();
         let (is_dirty, is_failing) = (false, false);
         let beat = Arc::default();
-        Ok(Self { source, dir, config, segments, metrics, is_dirty, sync_due: now, is_failing, beat })
+        let cover = None;
+        Ok(Self { source, dir, config, segments, metrics, cover, is_dirty, sync_due: now, is_failing, beat })
+    }
+
+    /// The same, with secrets covered before lines are written.
+    #[must_use]
+    pub(super) fn with_cover(self, cover: Option<Cover>) -> Self {
+        Self { cover, ..self }
     }
 
     /// What the watchdog looks at.
@@ -81,8 +91,11 @@ impl Keeper {
             self.beat.at(Doing::Nothing);
             tokio::select! {
                 handed = ch.handed.recv() => match handed {
-                    Some(Handed { lines, kept }) => {
+                    Some(Handed { mut lines, kept }) => {
                         self.beat.at(Doing::Keeps);
+                        if let Some(cover) = &mut self.cover {
+                            cover.cover(&mut lines);
+                        }
                         self.take(&mut ch, &lines).await;
                         // A feeder that has gone meanwhile knows less than it could, and what it wrote is kept all the same.
                         kept.send(()).ok();
@@ -202,8 +215,7 @@ impl Keeper {
     }
 
     fn count_dropped(&self, reason: &str, events: u64) {
-        self.metrics.events.with_label_values(&[&*self.source]).inc_by(events);
-        self.metrics.dropped_events.with_label_values(&["spool", reason]).inc_by(events);
+        self.metrics.aside.dropped(&self.source, ("spool", reason), events);
     }
 
     fn tell(&self) {

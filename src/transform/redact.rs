@@ -1,6 +1,8 @@
 //! `redact`: secrets, wherever in an event they stand: in text, in nested JSON and JSON within text, written with escapes or without, in numbers, and
 //! in names.
 //!
+//! What is percent-encoded, as in the query of a URL, is found too.
+//!
 //! Presets are found by code and expressions of their own (`redact/`), `patterns` are the user's, and `fields` are covered whatever they hold: a name
 //! without a dot at any depth, one with dots by its whole path, both without regard to case. JSON that has nothing to hide stays as it is written.
 //!
@@ -28,8 +30,8 @@ pub use cover::With;
 use view::View;
 use words::Words;
 
-/// How often text within text is unpacked: JSON in a string of JSON in a string of JSON.
-const MAX_VIEWS: usize = 3;
+/// How often text within text is unpacked: JSON in a string of JSON in a string of JSON, in which there is a URL with another one in it.
+const MAX_VIEWS: usize = 5;
 
 /// Bytes of a compiled expression.
 const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -154,6 +156,11 @@ impl Redact {
         OpenKeys { files: Table::new(MAX_FILES), open: 0 }
     }
 
+    /// The same for lines that come by again.
+    pub(super) fn provisional(&self) -> Self {
+        Self { with: self.with.provisional(), ..self.clone() }
+    }
+
     fn has(&self, preset: Preset) -> bool {
         self.presets.contains(&preset)
     }
@@ -193,7 +200,7 @@ impl Redact {
     /// Fields at the top whose names say it.
     fn cover_fields(&self, event: &mut Event<'_>) -> bool {
         let is_named = |name: &str| self.fields.iter().any(|glob| glob.matches(name));
-        if self.with == With::Remove {
+        if self.with.removes_fields() {
             let before = event.len();
             event.fields_mut().retain(|(name, _)| !is_named(name));
             return event.len() < before;
@@ -239,7 +246,7 @@ impl Redact {
         if !is_json || !has_escapes {
             self.find(text, name, &mut |one| found.push(one));
         }
-        if has_escapes {
+        if has_escapes || view::has_percent(text) {
             self.find_in_views(text, name, &mut found);
         }
         if found.is_empty() { None } else { Some(self.covered(text, found)) }
@@ -249,13 +256,7 @@ impl Redact {
         let mut views: Vec<View> = Vec::new();
         while views.len() < MAX_VIEWS {
             let source = views.last().map_or(text, |view| view.text.as_str());
-            if memchr::memchr(b'\\', source.as_bytes()).is_none() {
-                return;
-            }
-            let view = View::of(source);
-            if view.text == source {
-                return;
-            }
+            let Some(view) = View::next(source) else { return };
             views.push(view);
             let Some(view) = views.last() else { return };
             // The name is that of the outermost text.
@@ -272,7 +273,8 @@ impl Redact {
         let mut one = |preset: Option<Preset>, range: Range<usize>| {
             let range = around_escapes(text, range);
             let secret = text.get(range.clone()).unwrap_or_default();
-            if !secret.is_empty() {
+            let is_covered = self.with.is_covered(text.get(range.start..).unwrap_or_default(), secret);
+            if !secret.is_empty() && !is_covered {
                 found(Found { secret: secret.to_owned(), range, preset });
             }
         };
@@ -289,6 +291,9 @@ impl Redact {
                     _ => {}
                 }
             }
+        }
+        if self.with.is_nothing() {
+            text.match_indices(With::REMOVED).for_each(|(at, sign)| one(None, at..at + sign.len()));
         }
         for pattern in &self.patterns {
             pattern.find_iter(text).for_each(|found| one(None, found.range()));

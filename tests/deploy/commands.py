@@ -57,6 +57,7 @@ RUN = {
     "kinetail verify": Run("no gaps"),
     "kinetail plan --config": Run("choose      "),
     "kinetail plan --from": Run("measured    "),
+    "kinetail test deploy/examples": Run(" passed, 0 failed"),
     "time kinetail parse": Run("parse errors: 0"),
     "kubectl kustomize": Run("kind: Deployment"),
     "kubectl get pods": Run("shop/waiting\n"),

@@ -64,7 +64,7 @@ fn card(bytes: &[u8], start: usize, len: usize) -> Option<usize> {
         let end = start + len;
         return (!is_fraction && !is_negative && !goes_on(bytes, end) && is_card(bytes, start..end)).then_some(end);
     }
-    let separator = *bytes.get(start + len).filter(|b| matches!(b, b' ' | b'-' | b'.'))?;
+    let separator = *bytes.get(start + len).filter(|b| matches!(b, b' ' | b'-' | b'.' | b'+'))?;
     GROUPS.iter().filter(|groups| groups[0] == len).find_map(|groups| {
         let mut at = start;
         for (index, group) in groups.iter().enumerate() {
@@ -169,6 +169,7 @@ mod tests {
             "2223003122003222",
             "378282246310005",
             "3782 822463 10005",
+            "5555+5555+5555+4444",
             "30569309025904",
             "3056 930902 5904",
             "6011111111111117",

@@ -22,6 +22,11 @@ pub enum With {
     },
     /// Nothing.
     Remove,
+    /// A sign that is nothing the next time: what is removed at once cannot be told from what was never there.
+    Removed {
+        /// Whether fields that are named go as a whole.
+        fields: bool,
+    },
 }
 
 impl fmt::Debug for With {
@@ -31,6 +36,7 @@ impl fmt::Debug for With {
             Self::Mask(text) => write!(f, "Mask({text:?})"),
             Self::Hash { .. } => f.write_str("Hash"),
             Self::Remove => f.write_str("Remove"),
+            Self::Removed { .. } => f.write_str("Removed"),
         }
     }
 }
@@ -42,6 +48,43 @@ impl With {
     /// The longest that a mask may be: it stands in the place of secrets that can be shorter.
     pub const MAX_MASK_BYTES: usize = 32;
 
+    /// What stands for something that is still to be removed. It is no character: Unicode keeps it for such use within a program.
+    pub(super) const REMOVED: char = '\u{fdd0}';
+
+    /// The same for lines that come by again.
+    pub(super) fn provisional(&self) -> Self {
+        match self {
+            Self::Remove => Self::Removed { fields: true },
+            Self::Mask(mask) if mask.is_empty() => Self::Removed { fields: false },
+            other => other.clone(),
+        }
+    }
+
+    /// Whether nothing stands in a secret's place in the end.
+    pub(super) fn is_nothing(&self) -> bool {
+        match self {
+            Self::Remove => true,
+            Self::Mask(mask) => mask.is_empty(),
+            Self::Hash { .. } | Self::Removed { .. } => false,
+        }
+    }
+
+    /// Whether fields that are named go as a whole.
+    pub(super) fn removes_fields(&self) -> bool {
+        matches!(self, Self::Remove | Self::Removed { fields: true })
+    }
+
+    /// Whether what was found begins what stands in a secret's place already.
+    pub(super) fn is_covered(&self, text: &str, found: &str) -> bool {
+        match self {
+            Self::Mask(mask) => !mask.is_empty() && found.len() <= mask.len() && text.starts_with(mask.as_str()),
+            Self::Hash { .. } => found.strip_prefix("hash:").is_some_and(|hash| {
+                hash.len() == 2 * HASH_BYTES && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            }),
+            Self::Remove | Self::Removed { .. } => false,
+        }
+    }
+
     /// Whether a text can be a mask.
     pub fn is_mask(text: &str) -> bool {
         text.len() <= Self::MAX_MASK_BYTES && text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\')
@@ -52,6 +95,7 @@ impl With {
         match self {
             Self::Mask(text) => out.push_str(text),
             Self::Remove => {}
+            Self::Removed { .. } => out.push(Self::REMOVED),
             Self::Hash { salt } => {
                 let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt.as_bytes()) else {
                     return out.push_str(Self::MASK);

@@ -1,6 +1,7 @@
 //! The quick look: whether an event could have a secret at all. Nearly none has, and one pass over its text shows it.
 
-use super::{Preset, Redact, address, card};
+use super::view::{self, View};
+use super::{Preset, Redact, With, address, card};
 use crate::event::{Event, Value};
 
 /// Whether a thorough look would find nothing. The text of the event is put together for that, each part apart from the others.
@@ -25,7 +26,10 @@ pub(super) fn finds_nothing(redact: &Redact, event: &Event<'_>, scratch: &mut St
         }
         scratch.push_str(" \"");
     }
-    !redact.words.could_be_in(scratch) && !redact.presets.iter().any(|preset| could_have(*preset, scratch))
+    let could_be = redact.words.could_be_in(scratch)
+        || redact.with.is_nothing() && scratch.contains(With::REMOVED)
+        || redact.presets.iter().any(|preset| could_have(*preset, scratch));
+    !could_be
 }
 
 /// Appends a text, and answers whether it reads as it is written: escapes that only part words are blanks, others need a thorough look.
@@ -40,7 +44,19 @@ fn push(text: &str, scratch: &mut String) -> bool {
         rest = rest.get(at + 2..).unwrap_or_default();
     }
     scratch.push_str(rest);
+    push_decoded(text, scratch);
     true
+}
+
+/// Appends the text as it reads without the percent signs of URLs in it, however often it was encoded.
+fn push_decoded(text: &str, scratch: &mut String) {
+    let mut view = view::has_percent(text).then(|| View::of_url(text));
+    for _ in 0..super::MAX_VIEWS {
+        let Some(decoded) = view else { return };
+        scratch.push_str("\" \"");
+        scratch.push_str(&decoded.text);
+        view = view::has_percent(&decoded.text).then(|| View::of_url(&decoded.text));
+    }
 }
 
 fn could_have(preset: Preset, text: &str) -> bool {

@@ -181,8 +181,17 @@ impl Maker {
     /// An ordinary line around a secret, in one of the ways in which services write them.
     fn line(&mut self, secret: &str) -> String {
         let text = format!("GET /api/orders took 12ms for {secret}, status=200 (req 3f2a)");
-        match self.0.u8(..7) {
+        match self.0.u8(..9) {
             0 => serde_json::json!({"level": "info", "message": text, "n": 1}).to_string(),
+            7 => {
+                serde_json::json!({"path": format!("/orders?q={}&page=2", encoded(secret)), "status": 200}).to_string()
+            }
+            8 => {
+                // A URL within a URL, and JSON in its query.
+                let query = encoded(&serde_json::json!({"q": secret}).to_string());
+                serde_json::json!({"referer": format!("https://x.y/go?to={}", encoded(&format!("/a?filter={query}")))})
+                    .to_string()
+            }
             1 => serde_json::json!({"level": "info", "user": {"what": secret, "deep": [{"x": [text]}]}}).to_string(),
             2 => {
                 // JSON within text.
@@ -212,11 +221,23 @@ impl Maker {
     }
 }
 
+/// As forms and browsers write it: everything but letters and digits as a percent sign and two digits, and now and then a blank as a plus.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b' ' if text.len().is_multiple_of(2) => out.push('+'),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => write!(out, "%{byte:02X}").unwrap(),
+        }
+        out
+    })
+}
+
 /// All that a reader could make of a line, however often it was packed.
 fn readings(line: &str) -> Vec<String> {
     let mut readings = vec![line.to_owned()];
-    for _ in 0..4 {
-        readings.push(View::of(readings.last().unwrap()).text);
+    while let Some(view) = View::next(readings.last().unwrap()).filter(|_| readings.len() < 9) {
+        readings.push(view.text);
     }
     readings
 }

@@ -1,4 +1,4 @@
-//! Text as it reads when its escapes are what they stand for, and where each part of that stands in the text.
+//! Text as it reads when its escapes, or the percent signs of a URL, are what they stand for, and where each part of that stands in the text.
 
 use std::ops::Range;
 
@@ -12,7 +12,32 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Reads a text's escapes as those of JSON. A backslash that begins none stays.
+    /// The text without its escapes, or if it has none, without its percent signs; nothing if that is no other text.
+    pub(super) fn next(source: &str) -> Option<Self> {
+        let is_other = |view: &Self| view.text != source;
+        let has = |byte: u8| memchr::memchr(byte, source.as_bytes()).is_some();
+        let plain = has(b'\\').then(|| Self::of(source)).filter(is_other);
+        plain.or_else(|| has_percent(source).then(|| Self::of_url(source)).filter(is_other))
+    }
+
+    /// Reads a text as the parts of a URL and forms are written: `%2F` is a slash, and a plus is a blank. What stands for no character of ASCII stays.
+    pub(super) fn of_url(source: &str) -> Self {
+        let mut view =
+            Self { text: String::with_capacity(source.len()), places: vec![(0, 0)], source_len: source.len() };
+        let mut copied = 0;
+        for at in memchr::memchr2_iter(b'%', b'+', source.as_bytes()) {
+            let Some((c, len)) = encoded(source.as_bytes().get(at..).unwrap_or_default()) else { continue };
+            view.text.push_str(source.get(copied..at).unwrap_or_default());
+            view.places.push((view.text.len(), at));
+            view.text.push(c);
+            copied = at + len;
+            view.places.push((view.text.len(), copied));
+        }
+        view.text.push_str(source.get(copied..).unwrap_or_default());
+        view
+    }
+
+    /// Reads a text's escapes as those of JSON and, for characters of ASCII, `\x22`. A backslash that begins none stays.
     pub(super) fn of(source: &str) -> Self {
         let mut view =
             Self { text: String::with_capacity(source.len()), places: vec![(0, 0)], source_len: source.len() };
@@ -43,6 +68,25 @@ impl View {
     }
 }
 
+/// Whether a text has a percent sign that stands for a character.
+pub(super) fn has_percent(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'%', bytes).any(|at| encoded(&bytes[at..]).is_some())
+}
+
+/// The character that a percent sign with two digits, or a plus, stands for, and how long that is.
+fn encoded(bytes: &[u8]) -> Option<(char, usize)> {
+    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    match bytes.first()? {
+        b'+' => Some((' ', 1)),
+        b'%' => {
+            let byte = u8::try_from(digit(1)? * 16 + digit(2)?).ok()?;
+            byte.is_ascii().then(|| (char::from(byte), 3))
+        }
+        _ => None,
+    }
+}
+
 /// The character that an escape stands for, and how long the escape is.
 fn escaped(escape: &str) -> Option<(char, usize)> {
     let c = match *escape.as_bytes().get(1)? {
@@ -53,9 +97,16 @@ fn escaped(escape: &str) -> Option<(char, usize)> {
         b'f' => '\u{c}',
         c @ (b'"' | b'\\' | b'/') => char::from(c),
         b'u' => return unicode(escape),
+        // Not JSON's: nginx and others write quotes so.
+        b'x' => return hexadecimal(escape),
         _ => return None,
     };
     Some((c, 2))
+}
+
+fn hexadecimal(escape: &str) -> Option<(char, usize)> {
+    let byte = escape.get(2..4).and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(u8::is_ascii)?;
+    Some((char::from(byte), 4))
 }
 
 fn unicode(escape: &str) -> Option<(char, usize)> {
@@ -78,6 +129,7 @@ mod tests {
 
     #[test]
     fn escapes_are_read_and_found_again() {
+        assert_eq!(View::of(r"\x22a\x0Ab\xC3\xg").text, "\"a\nb\\xC3\\xg");
         let source = r"a\u0040b\n\ud83d\ude00\q\ud800x\\";
         let view = View::of(source);
         assert_eq!(view.text, "a@b\n\u{1F600}\\q\u{FFFD}x\\");
@@ -87,6 +139,18 @@ mod tests {
         };
         assert_eq!((at("@"), at("a@b"), at("\u{1F600}"), at("\\q")), (r"\u0040", r"a\u0040b", r"\ud83d\ude00", r"\q"));
         assert_eq!(view.source(&(0..view.text.len())), 0..source.len());
+    }
+
+    #[test]
+    fn urls_are_read_and_found_again() {
+        let source = "?p%3Da%2Fb+c%C3%A4%4&d=100%";
+        let view = View::of_url(source);
+        assert_eq!(view.text, "?p=a/b c%C3%A4%4&d=100%");
+        let start = view.text.find("=a/b c").unwrap();
+        assert_eq!(source.get(view.source(&(start..start + 6))), Some("%3Da%2Fb+c"));
+        assert_eq!(View::next("a+b").map(|view| view.text), None);
+        assert_eq!(View::next(r"a\nb%20c").map(|view| view.text).as_deref(), Some("a\nb%20c"));
+        assert_eq!(View::next("a%2520b").map(|view| view.text).as_deref(), Some("a%20b"));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Preset, Redact, With};
+use super::{Preset, Redact};
 use crate::transform::json::{self, Member};
 
 /// How deep secrets are looked for. What parsers let through is not deeper; what is deeper all the same is covered as a whole.
@@ -92,7 +92,7 @@ impl Walk<'_> {
             let name = member.plain_name();
             let outer = self.path.len();
             let is_named = self.enter(&name);
-            if is_named && self.redact.with == With::Remove {
+            if is_named && self.redact.with.removes_fields() {
                 let next = members.peek().map_or(end, |next| place.start + next.start);
                 // With the comma before it, or the one after it if it is the first.
                 self.put(kept_to.map_or(start..next, |kept| kept..end), "");

@@ -59,9 +59,9 @@ const RULES: [(Preset, &str, Looks); 16] = [
         r#"(?i)(?:session|security)[-_. ]?token["'`]?\s{0,4}[=:]\s{0,4}["'`]?([a-z0-9/+=%_-]{60,})"#,
         always,
     ),
-    (Preset::Bearer, r#"(?i)(?-u:\b)bearer(?:\s+|\s{0,3}[:=]\s{0,3})["'`]?([a-z0-9._~+/-]{8,}=*)"#, is_no_word),
+    (Preset::Bearer, r#"(?i)(?-u:\b)bearer(?:[\s+]+|\s{0,3}[:=]\s{0,3})["'`]?([a-z0-9._~+/-]{8,}=*)"#, is_no_word),
     (Preset::Bearer, r"(?-u:\b)eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){1,3}", always),
-    (Preset::Bearer, r"(?i)(?-u:\b)basic\s+([a-z0-9+/_-]{4,}={0,2})", is_user_and_password),
+    (Preset::Bearer, r"(?i)(?-u:\b)basic[\s+]+([a-z0-9+/_-]{4,}={0,2})", is_user_and_password),
     (
         Preset::Bearer,
         r#"(?i)authorization["'`]?\s{0,3}[=:]\s{0,3}["'`]?(?:(?:token|apikey|key|bot|digest|negotiate|ntlm|bearer|basic)\s+)?([^\s"'`,;]{8,})"#,
@@ -133,9 +133,12 @@ fn is_user_and_password(text: &str) -> bool {
 /// Whether somebody could mean it as a secret: not nothing, not what stands for one already, not the working directory.
 fn is_value(text: &str) -> bool {
     let nothing = ["null", "nil", "none", "true", "false", "undefined", "yes", "no"];
+    // `[FILTERED]` and its like, of which a bracket at the end is none of the value.
+    let masks = ["[filtered", "[redacted", "[masked", "[hidden", "<redacted>", "<hidden>"];
+    let nothing = nothing.iter().chain(&masks);
     let is_sign = text.len() == 1 && !text.bytes().all(|b| b.is_ascii_alphanumeric());
     !is_sign
-        && !nothing.iter().any(|word| word.eq_ignore_ascii_case(text))
+        && !nothing.clone().any(|word| word.eq_ignore_ascii_case(text.trim_end_matches(']')))
         && !text.starts_with('/')
         && !text.bytes().all(|b| b == b'*')
 }
@@ -270,6 +273,7 @@ mod tests {
             (format!("token {jwt} ok"), jwt),
             ("Authorization: Bearer abc123-._~+/==, x".to_owned(), "abc123-._~+/=="),
             ("bearer=AbCdEfGhIj".to_owned(), "AbCdEfGhIj"),
+            ("?h=Bearer+AbCdEfGhIj&x=1".to_owned(), "AbCdEfGhIj"),
             ("Authorization: Basic dXNlcjpwYXNz".to_owned(), "dXNlcjpwYXNz"),
             (
                 "authorization=Token 9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b".to_owned(),
@@ -307,6 +311,8 @@ mod tests {
             "bad password: {\"email\":1}",
             "pam_unix(chpasswd:auth)",
             "password=***",
+            r#"GET "/ok?password=[FILTERED]&a=b""#,
+            r#"{"password"=>"[FILTERED]"}"#,
         ] {
             assert!(found(Preset::Passwords, text).is_empty(), "{text}: {:?}", found(Preset::Passwords, text));
         }
