@@ -1,4 +1,5 @@
-//! The admin server: metrics, health, status, and the page for people. It shows what others keep, and changes nothing.
+//! The admin server: metrics, health, status, and the page for people. It shows what others keep, and changes nothing; the one thing that it can
+//! be asked for, from this machine alone, is the end.
 
 pub mod history;
 pub mod judgement;
@@ -8,7 +9,8 @@ mod view;
 pub mod words;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,13 +19,14 @@ use futures_util::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::log::recent::Problems;
@@ -43,6 +46,8 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 /// What there is.
 const PATHS: &str = "/ /metrics /livez /readyz /startupz /status";
+/// Where the end is asked for.
+const QUIT: &str = "/-/quit";
 /// A pause after an accept that failed, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,6 +65,7 @@ pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
     problems: Problems,
+    quit: Arc<Notify>,
 }
 
 impl Admin {
@@ -69,13 +75,18 @@ impl Admin {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(%address, "the admin server listens: {PATHS}");
-        Ok(Self { listener, address, problems: Problems::default() })
+        Ok(Self { listener, address, problems: Problems::default(), quit: Arc::default() })
     }
 
     /// The same with what the log warns of on its page.
     #[must_use]
     pub fn with_problems(self, problems: Problems) -> Self {
         Self { problems, ..self }
+    }
+
+    /// Notified when somebody asks for the end.
+    pub fn quit(&self) -> Arc<Notify> {
+        Arc::clone(&self.quit)
     }
 
     /// Where it listens.
@@ -93,7 +104,10 @@ impl Admin {
         loop {
             tokio::select! {
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((socket, _)) => connections.push(timeout(CONNECTION_TIMEOUT, connection(socket, &view))),
+                    Ok((socket, peer)) => {
+                        let client = Client { address: peer.ip(), quit: &self.quit };
+                        connections.push(timeout(CONNECTION_TIMEOUT, connection(socket, client, &view)));
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the admin server cannot accept a connection");
                         sleep(ACCEPT_PAUSE).await;
@@ -114,15 +128,25 @@ impl Admin {
     }
 }
 
-async fn connection(socket: TcpStream, view: &View) {
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, view))));
+/// Who asks, and what it can ask for beside the view.
+#[derive(Debug, Clone, Copy)]
+struct Client<'a> {
+    address: IpAddr,
+    quit: &'a Notify,
+}
+
+async fn connection(socket: TcpStream, client: Client<'_>, view: &View) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, client, view))));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     // A client that breaks off, or says nothing HTTP would understand, is its own affair.
     http.serve_connection(TokioIo::new(socket), service).await.ok();
 }
 
-fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, client: Client<'_>, view: &View) -> Response<Full<Bytes>> {
+    if request.uri().path() == QUIT {
+        return quit(request, client);
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
         return with(refused, ALLOW, "GET, HEAD");
@@ -148,6 +172,20 @@ fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
         }
         _ => text(StatusCode::NOT_FOUND, &format!("there is {PATHS}\n")),
     }
+}
+
+/// The end, for whoever shares the network of this pod or task. A page that somebody looks at on this machine could ask for it as well, but its
+/// browser says whose page it is.
+fn quit(request: &Request<Incoming>, client: Client<'_>) -> Response<Full<Bytes>> {
+    if *request.method() != Method::POST {
+        return with(text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"), ALLOW, "POST");
+    }
+    if !client.address.to_canonical().is_loopback() || request.headers().contains_key(ORIGIN) {
+        return text(StatusCode::FORBIDDEN, "only from this pod, task or machine, and not from a browser\n");
+    }
+    tracing::info!("the admin server was asked to quit");
+    client.quit.notify_one();
+    text(StatusCode::OK, "stopping: what is there is sent, then kinetail ends\n")
 }
 
 /// The metrics, in the format that is asked for.

@@ -4,21 +4,24 @@
 //! channels from the source on: the reader reads to the end of its files and lets go of the batches, the sender drains and lets go
 //! of the settled spans, the reader writes the last checkpoint. What is not settled at the deadline stays uncommitted and is read again.
 
+mod renewing;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use crate::admin::shown::Known;
 use crate::admin::{self, Admin, View};
 use crate::budget::Budget;
 use crate::checkpoint::{self, Entry, Found, StateDir};
 use crate::config::{Config, Format, SourceConfig, SourceKind};
 use crate::deadletter::DeadLetters;
 use crate::deliver::{self, Delivery};
-use crate::enrich::places::{self, Places};
+use crate::enrich::places::{self, Places, Shared};
 use crate::firelens;
 use crate::heartbeat::{Beats, Doing};
 use crate::kinesis::aggregate::Packing;
@@ -27,12 +30,14 @@ use crate::kinesis::facts::DEFAULT_RECORD_LIMIT;
 use crate::kinesis::{SenderConfig, Statuses};
 use crate::log::recent::Problems;
 use crate::metrics::Metrics;
+use crate::reload::Reloader;
 use crate::route::{Router, Rules, Streams};
 use crate::source::feeders::{self, Feeders};
 use crate::source::file::Group;
 use crate::source::file::reader::{self, Reader};
 use crate::spool::{self, Feed, Keeping, Spool};
 use crate::watchdog::{Stalled, Watchdog, Watching};
+use renewing::{Renewing, Told};
 
 /// Batches between the reader and the sender: one in the making, one in the hand. More only hides which of the two is slow.
 const BATCH_QUEUE: usize = 4;
@@ -80,6 +85,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Events that were read and are neither; they are read again at the next start.
     pub unsettled: u64,
+    /// Bytes of files that were not read.
+    pub unread_bytes: u64,
     /// Everything that had been read was settled before the deadline.
     pub drained: bool,
 }
@@ -96,7 +103,8 @@ pub struct Agent {
     metrics: Arc<Metrics>,
     admin: Option<Admin>,
     spools: Vec<Spool>,
-    places: places::Keeping,
+    places: (places::Keeping, Shared),
+    reloader: Option<Reloader>,
     firelens: Option<Arc<firelens::Dispatch>>,
 }
 
@@ -116,23 +124,44 @@ impl Agent {
         }
         let delivered_before = matches!(&found, Found::Entries(entries) if entries.iter().any(|e| e.offset > 0));
         let metrics = Arc::new(Metrics::new());
-        let budget = Budget::shared(config.memory_limit, streams_of(&config));
+        let budget = Budget::to_share(config.memory_limit, config.kinesis.max_streams);
+        if names_streams(&config) {
+            budget.share();
+        }
         let admin = match config.admin.listen {
             Some(address) => Some(Admin::bind(address).await?),
             None => None,
         };
         let journal = open_journal(&state, &found, &metrics);
         let host = host_name();
-        let mut places = Places::default();
-        let (groups, streams) = groups(&config, &host, &mut places);
-        let places = places.find(&host, |name| std::env::var(name).ok());
+        let (mut places, mut shared) = (Places::default(), Shared::default());
+        let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
+        let route = |(group, rules): (Group, Rules)| {
+            let router = Router::new(&rules, &group.name, &host, &mut streams);
+            group.with_router(router)
+        };
+        let groups = sources(&config, &host, &mut shared, &mut places).into_iter().map(route).collect();
+        let places = (places.find(&host, |name| std::env::var(name).ok()), shared);
         let spools = Spool::open_all(&config, &metrics)?;
         let reader =
             Reader::new(groups, config.kinesis.format, found, journal, Arc::clone(&budget), Arc::clone(&metrics))
                 .with_expiry(config.checkpoint.expire_after)
                 .with_streams(streams);
-        let (state, firelens) = (Arc::new(state), None);
-        Ok(Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens })
+        let (state, firelens, reloader) = (Arc::new(state), None, None);
+        Ok(Self {
+            config,
+            aws,
+            state,
+            delivered_before,
+            reader,
+            budget,
+            metrics,
+            admin,
+            spools,
+            places,
+            reloader,
+            firelens,
+        })
     }
 
     /// The same with what the log warns of on its status page.
@@ -145,6 +174,12 @@ impl Agent {
     #[must_use]
     pub fn with_firelens(self, dispatch: Option<firelens::Dispatch>) -> Self {
         Self { firelens: dispatch.map(Arc::new), ..self }
+    }
+
+    /// The same with a configuration that can be loaded anew while it runs.
+    #[must_use]
+    pub fn with_reloader(self, reloader: Reloader) -> Self {
+        Self { reloader: Some(reloader), ..self }
     }
 
     /// Where the admin server listens.
@@ -164,8 +199,20 @@ impl Agent {
 
     /// Runs until `stop` completes and everything is sent, or the time for that is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Summary, Error> {
-        let Self { config, aws, state, delivered_before, reader, budget, metrics, admin, spools, places, firelens } =
-            self;
+        let Self {
+            config,
+            aws,
+            state,
+            delivered_before,
+            reader,
+            budget,
+            metrics,
+            admin,
+            spools,
+            places,
+            reloader,
+            firelens,
+        } = self;
         let (batch_tx, batches) = mpsc::channel(BATCH_QUEUE);
         let (spare, spare_rx) = mpsc::channel(SPARE_QUEUE);
         let (settled, settled_rx) = mpsc::channel(SETTLED_QUEUE);
@@ -178,6 +225,7 @@ impl Agent {
         let feeders = Feeders::start(&config.sources, firelens.as_ref(), feed, &metrics).await?;
         let (watching, stalled) = watch_stages(&config, &metrics, &spools, admin.is_some(), status_rx.clone())?;
         let (drops_tx, drops) = mpsc::channel(1);
+        let (renewals_tx, renewals) = mpsc::channel(1);
         let (released, released_rx) = watch::channel(());
         let spawn = |spool: Spool| spool.spawn(released_rx.clone(), drops_tx.clone()).map_err(Error::Thread);
         let keeping = spools.into_iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
@@ -195,6 +243,7 @@ impl Agent {
                 sender: status_rx.clone(),
                 record_limit,
                 drops,
+                renewals,
             },
         )?;
 
@@ -206,15 +255,26 @@ impl Agent {
             metrics: Arc::clone(&metrics),
         };
         let channels = deliver::Channels { batches, settled, spare, status, record_limit: limit_tx };
-        let view = View::new(&config, host_name(), Arc::clone(&metrics), budget, (status_rx, stalled));
+        let (known, known_rx) = watch::channel(Known::new(&config, host_name()));
+        let view = View::new(&config, known_rx, Arc::clone(&metrics), Arc::clone(&budget), (status_rx, stalled));
+        let quit = admin.as_ref().map(Admin::quit);
+        let (limit, limit_rx) = watch::channel(config.shutdown.timeout);
+        let stop = async {
+            tokio::select! {
+                () = stop => {}
+                () = asked_to_quit(quit) => {}
+            }
+        };
+        let told = Told { renewals: renewals_tx, known, stop_limit: limit };
+        let renewing = Renewing::new(config, places, reloader, told, (budget, Arc::clone(&metrics)));
         let drained = {
             let stopping = stop_tx.clone();
             let sending = delivery.run(channels);
-            let ended = until_stopped(stop, feeders, keeping, &stopping, config.shutdown.timeout);
+            let ended = until_stopped(stop, feeders, keeping, &stopping, limit_rx);
             tokio::select! {
                 () = sending => true,
                 () = ended => false,
-                () = places.keep() => unreachable!("what is known of the place is kept for ever"),
+                () = renewing.keep() => unreachable!("a configuration can be loaded anew for ever"),
                 () = serve(admin, view) => unreachable!("the admin server never ends by itself"),
             }
         };
@@ -252,10 +312,12 @@ fn watch_stages(
 }
 
 fn summary(metrics: &Metrics, drained: bool) -> Summary {
+    metrics.collect_ledger();
     let (events, delivered) = (Metrics::total(&metrics.events), Metrics::total(&metrics.user_records));
     let dropped = Metrics::total(&metrics.dropped_events);
     let unsettled = events - delivered - dropped;
-    Summary { events, delivered, dropped, unsettled, drained }
+    let unread_bytes = metrics.picture.borrow().backlog();
+    Summary { events, delivered, dropped, unsettled, unread_bytes, drained }
 }
 
 /// Completes at the deadline after the stop.
@@ -264,12 +326,13 @@ async fn until_stopped(
     mut feeders: Feeders,
     keeping: Vec<Keeping>,
     stopping: &watch::Sender<bool>,
-    limit: Duration,
+    limit: watch::Receiver<Duration>,
 ) {
     tokio::select! {
         () = stop => {}
         () = feeders.ended() => tracing::info!("stdin has ended"),
     }
+    let limit = *limit.borrow();
     let deadline = Instant::now() + limit;
     tracing::info!(timeout = ?limit, "stopping: reading to the end of the files, then sending what is left");
     // What the feeders have is in files before those are read to their end.
@@ -284,6 +347,14 @@ async fn until_stopped(
     }
     stopping.send_replace(true);
     sleep_until(deadline).await;
+}
+
+/// Completes when somebody asks the admin server for an end.
+async fn asked_to_quit(quit: Option<Arc<Notify>>) {
+    match quit {
+        Some(quit) => quit.notified().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn serve(admin: Option<Admin>, view: View) {
@@ -322,21 +393,19 @@ fn sender_config(config: &Config, delivered_before: bool) -> SenderConfig {
     }
 }
 
-/// How many streams there can be.
-fn streams_of(config: &Config) -> usize {
-    if config.sources.iter().any(|source| source.stream.is_some()) { config.kinesis.max_streams } else { 1 }
+/// Whether events can go to more than one stream.
+fn names_streams(config: &Config) -> bool {
+    config.kinesis.max_streams > 1 && config.sources.iter().any(|source| source.stream.is_some())
 }
 
-/// The sources, and the streams that they name.
-fn groups(config: &Config, host: &str, places: &mut Places) -> (Vec<Group>, Streams) {
-    let mut streams = Streams::new(&config.kinesis.stream, config.kinesis.max_streams);
-    let mut group = |source: &SourceConfig| {
-        let router = Router::new(&Rules::new(source, &config.kinesis), &source.name, host, &mut streams);
-        let known = places.show(&source.add.metadata);
-        spool::group(source, &config.state_dir, host).with_router(router).with_known(known)
+/// The sources as they are read, and where their events go.
+fn sources(config: &Config, host: &str, shared: &mut Shared, places: &mut Places) -> Vec<(Group, Rules)> {
+    let mut source = |source: &SourceConfig| {
+        let known = shared.show(&source.add.metadata, places);
+        let group = spool::group(source, &config.state_dir, host).with_known(known);
+        (group, Rules::new(source, &config.kinesis))
     };
-    let groups = config.sources.iter().map(&mut group).collect();
-    (groups, streams)
+    config.sources.iter().map(&mut source).collect()
 }
 
 /// The journal begins empty, so what it held goes into the checkpoint first.

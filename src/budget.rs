@@ -2,7 +2,7 @@
 //! knows nothing of what they are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -13,6 +13,8 @@ pub struct Budget {
     used: AtomicUsize,
     /// Of what is lent out, what is charged to each stream.
     shares: Box<[AtomicUsize]>,
+    /// There is more than one stream by now.
+    is_shared: AtomicBool,
     freed: Notify,
 }
 
@@ -25,7 +27,20 @@ impl Budget {
     /// A budget of so many bytes, for up to so many streams.
     pub fn shared(limit: usize, streams: usize) -> Arc<Self> {
         let shares = (0..streams.max(1)).map(|_| AtomicUsize::new(0)).collect();
-        Arc::new(Self { limit, used: AtomicUsize::new(0), shares, freed: Notify::new() })
+        let is_shared = AtomicBool::new(streams > 1);
+        Arc::new(Self { limit, used: AtomicUsize::new(0), shares, is_shared, freed: Notify::new() })
+    }
+
+    /// The same for one stream as long as no other one comes.
+    pub fn to_share(limit: usize, streams: usize) -> Arc<Self> {
+        let budget = Self::shared(limit, streams);
+        budget.is_shared.store(false, Ordering::Relaxed);
+        budget
+    }
+
+    /// There are others from now on.
+    pub fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
     }
 
     /// The whole of it.
@@ -42,7 +57,9 @@ impl Budget {
     /// thirds, and something is always left for the others. (Choudhury and Hahne's dynamic thresholds, of shared-memory switches.) So much is left
     /// as two times `batch`: one for what it takes now, and one for another stream.
     pub fn has_share(&self, stream: usize, batch: usize) -> bool {
-        let [_, _, ..] = &*self.shares else { return true };
+        if !self.is_shared.load(Ordering::Relaxed) {
+            return true;
+        }
         let held = self.shares.get(stream).map_or(0, |share| share.load(Ordering::Relaxed));
         held == 0 || held + 2 * batch <= self.limit.saturating_sub(self.used())
     }

@@ -58,7 +58,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Tail the files and send what they say, until SIGTERM
-    Run(SettingFlags),
+    Run(run::RunArgs),
     /// Run a service, and send what it writes to stdout and stderr; the exit code is the service's
     Exec(exec::ExecArgs),
     /// Check the configuration and print what is in effect, with secrets masked
@@ -167,7 +167,7 @@ impl SettingFlags {
 /// Does what the command line asks for.
 pub fn main(cli: &Cli, environment: BTreeMap<String, String>) -> ExitCode {
     match &cli.command {
-        Command::Run(flags) => run::run(flags, environment),
+        Command::Run(args) => run::run(args, environment),
         Command::Exec(args) => exec::exec(args, environment),
         Command::Check(flags) => check::check(flags, environment),
         Command::Parse(args) => parse::parse(args, environment),
@@ -242,7 +242,8 @@ mod tests {
             let command = command.find_subcommand(name).unwrap();
             let flags: BTreeSet<String> =
                 command.get_arguments().filter_map(|arg| arg.get_long()).map(str::to_owned).collect();
-            let expected = declared.iter().cloned().chain(["config".to_owned()]).collect();
+            let mut expected: BTreeSet<String> = declared.iter().cloned().chain(["config".to_owned()]).collect();
+            expected.extend((name == "run").then(|| "exit-when-gone".to_owned()));
             assert_eq!(flags, expected, "{name}");
         }
         let command = command.find_subcommand("parse").unwrap();

@@ -12,6 +12,7 @@ mod multiline;
 mod parse;
 mod problem;
 mod raw;
+mod renewal;
 mod resolve;
 mod schema;
 mod shape;
@@ -74,6 +75,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// How a stop is carried out.
     pub shutdown: ShutdownConfig,
+    /// When the configuration is loaded anew.
+    pub reload: ReloadConfig,
     /// The agent's own log.
     pub log: LogConfig,
 }
@@ -567,6 +570,13 @@ impl AdminConfig {
 pub struct ShutdownConfig {
     /// From the signal to the exit, at most.
     pub timeout: Duration,
+}
+
+/// When the configuration is loaded anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReloadConfig {
+    /// Whenever its file has changed, and not only when somebody asks for it.
+    pub watch: bool,
 }
 
 /// The agent's own log.

@@ -163,6 +163,16 @@ impl Framer {
         self.max = max;
     }
 
+    /// Changes what happens to longer ones, from the next line on.
+    pub fn set_long_lines(&mut self, long_lines: LongLines) {
+        self.long_lines = long_lines;
+    }
+
+    /// Whether the next byte lies in a line of which something is out already.
+    pub fn is_within(&self) -> bool {
+        self.within != Within::Start
+    }
+
     /// Changes the encoding.
     pub fn set_code(&mut self, code: Code) {
         self.code = code;

@@ -5,6 +5,7 @@ mod emit;
 mod held;
 mod ids;
 mod ranges;
+mod renew;
 mod shaped;
 mod streams;
 
@@ -172,6 +173,8 @@ pub struct LineBuilder {
     standard: Option<&'static encoding_rs::Encoding>,
     /// For text that had to be decoded.
     decoded: String,
+    /// What lines are from the next chunk on, if how they are told apart and joined has changed; and the first bytes of the file.
+    next: Option<(Arc<LineConfig>, Vec<u8>)>,
 }
 
 /// Where the bytes are that are being looked at: in the chunk, in the file, and when. Without a time, nothing is waited for.
@@ -192,8 +195,8 @@ impl LineBuilder {
         let part = Part { line_offset: offset - sent, ordinal: sent + 1 };
         let emit = Emitter::new(config, added, tag);
         let (continued, streams, buffer) = (None, None, Vec::new());
-        let (in_line, standard, decoded) = (sent > 0, None, String::new());
-        Self { framer, emit, part, format, in_line, continued, streams, buffer, standard, decoded }
+        let (in_line, standard, decoded, next) = (sent > 0, None, String::new(), None);
+        Self { framer, emit, part, format, in_line, continued, streams, buffer, standard, decoded, next }
     }
 
     /// Events from now on get this of what is known of the place.
@@ -234,6 +237,7 @@ impl LineBuilder {
     pub fn advance(&mut self, chunk: &[u8], offset: u64, max_event: usize, now: Instant, lines: &mut Lines) -> usize {
         self.emit.max_event = max_event;
         lines.capped = false;
+        self.turn_over(lines);
         let place = Place { chunk, offset, now: Some(now) };
         let Some(mut at) = self.begin(place, false, lines) else { return 0 };
         while let Some(frame) = self.framer.next(&chunk[at..]) {
@@ -299,6 +303,11 @@ impl LineBuilder {
     /// The first byte of the oldest thing that is held back.
     pub fn held_from(&self) -> Option<u64> {
         self.streams.as_ref()?.from()
+    }
+
+    /// How many bytes of the file are held back.
+    pub fn held_bytes(&self) -> u64 {
+        self.streams.as_ref().map_or(0, |streams| streams.bytes())
     }
 
     fn take(&mut self, place: Place<'_>, at: usize, frame: Frame, lines: &mut Lines) {

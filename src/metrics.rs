@@ -1,8 +1,9 @@
 //! Every metric that the agent exposes, by name. Counters of the ledger change on one thread, that of the sender, so that they add up at
-//! every scrape: events = delivered + dropped + in flight.
+//! every scrape: events = delivered + dropped + in flight. What other threads add to it gets there by [`ledger`].
 
 pub mod derived;
 pub mod gathered;
+pub mod ledger;
 pub mod openmetrics;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::heartbeat::Beats;
 use gathered::Gathered;
+use ledger::{Aside, Picture};
 
 /// Seconds from reading an event to its sequence number, and of one request: from a local stand-in to a stream that is far behind.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -64,9 +66,21 @@ pub struct Metrics {
     pub read_bytes: IntCounterVec,
     /// Lines that were read.
     pub read_lines: IntCounterVec,
+    /// Where the bytes of files are, as the reader knows it.
+    pub picture: watch::Sender<Arc<Picture>>,
+    /// Events that other threads drop before they are read ...
+    pub aside: Aside,
+    /// ... and those of them that are in the metrics by now.
+    aside_told: Aside,
+    /// Bytes that files were seen to hold.
+    pub found_bytes: IntCounterVec,
+    /// Bytes of files that are done with.
+    pub settled_bytes: IntCounterVec,
+    /// Bytes of files that were read and are not settled.
+    pub in_flight_bytes: IntGaugeVec,
     /// Bytes of files that were not read yet.
     pub backlog_bytes: IntGaugeVec,
-    /// How long the oldest unsent event or unread byte has been waiting.
+    /// The age of the oldest byte that is not committed.
     pub backlog_seconds: GaugeVec,
     /// Bytes in the spool.
     pub spool_bytes: IntGaugeVec,
@@ -180,6 +194,12 @@ pub struct Metrics {
     pub file_scans: IntCounterVec,
     /// What deleted files that are still read take.
     pub deleted_held_bytes: IntGauge,
+    /// Configurations that were loaded while the agent ran, by what came of them.
+    pub config_reloads: IntCounterVec,
+    /// 1 unless the last one was refused.
+    pub config_last_reload_successful: IntGauge,
+    /// When the configuration in effect was loaded.
+    pub config_last_reload_success: Gauge,
 }
 
 impl Default for Metrics {
@@ -198,11 +218,29 @@ impl Metrics {
         Self {
             read_bytes: counters(&r, "source_read_bytes_total", "Bytes of files read.", &["source"]),
             read_lines: counters(&r, "source_read_lines_total", "Lines read.", &["source"]),
+            found_bytes: counters(
+                &r,
+                "source_found_bytes_total",
+                "Bytes that files were seen to hold, from where reading them began.",
+                &["source"],
+            ),
+            settled_bytes: counters(
+                &r,
+                "source_settled_bytes_total",
+                "Bytes of files that are done with: their events are delivered or dropped, or there are none.",
+                &["source"],
+            ),
+            in_flight_bytes: gauges(
+                &r,
+                "source_in_flight_bytes",
+                "Bytes of files read and not settled yet.",
+                &["source"],
+            ),
             backlog_bytes: gauges(&r, "source_backlog_bytes", "Bytes of files not read yet.", &["source"]),
             backlog_seconds: float_gauges(
                 &r,
                 "source_backlog_seconds",
-                "How long the source has not been caught up with: the age of the oldest unsent event, or the time since the files' end was last reached.",
+                "The age of the oldest byte that is not committed: since its event's time, if that is known (by timestamp or the container runtime), otherwise since it was there to be read.",
                 &["source"],
             ),
             spool_bytes: gauges(&r, "spool_bytes", "Bytes in the spool, delivered or not.", &["source"]),
@@ -454,13 +492,31 @@ impl Metrics {
             file_scans: counters(
                 &r,
                 "file_scans_total",
-                "Searches for files, by what caused them: interval, hint, stop.",
+                "Searches for files, by what caused them: interval, hint, reload, stop.",
                 &["trigger"],
             ),
             deleted_held_bytes: gauge(
                 &r,
                 "deleted_held_bytes",
                 "Bytes of deleted files that are still being read, and take space on disk for as long.",
+            ),
+            config_reloads: counters(
+                &r,
+                "config_reloads_total",
+                "Configurations loaded while running, by what came of them: applied, unchanged, refused (the one before stays in effect).",
+                &["result"],
+            ),
+            config_last_reload_successful: gauge(
+                &r,
+                "config_last_reload_successful",
+                "1 if the last configuration that was loaded is in effect, 0 if it was refused.",
+            ),
+            config_last_reload_success: register(
+                &r,
+                Gauge::with_opts(opts(
+                    "config_last_reload_success_timestamp_seconds",
+                    "When the configuration in effect was loaded.",
+                )),
             ),
             transforms: counters(
                 &r,
@@ -475,6 +531,9 @@ impl Metrics {
                 &["source", "metric", "reason"],
             ),
             derived: watch::Sender::new(Arc::default()),
+            picture: watch::Sender::new(Arc::default()),
+            aside: Aside::default(),
+            aside_told: Aside::default(),
             stalled: gauges(
                 &r,
                 "stalled",
@@ -492,8 +551,9 @@ impl Metrics {
         &self.descriptions
     }
 
-    /// All values of this moment.
+    /// All values of this moment. Only the thread of the senders may ask for them.
     pub fn gather(&self) -> Gathered {
+        self.collect_ledger();
         Gathered::new(self.registry.gather())
     }
 
@@ -521,6 +581,42 @@ impl Metrics {
         self.shard_rate.remove_label_values(labels).ok();
         self.shard_records.remove_label_values(labels).ok();
         self.shard_bytes.remove_label_values(labels).ok();
+    }
+
+    /// Forgets what is so of a source now: there is none of this name any more. What was counted stays.
+    pub fn forget_source(&self, source: &str) {
+        self.forget_bytes(source);
+        self.event_skew.remove_label_values(&[source]).ok();
+        for state in ["live", "quiet", "draining", "ignored", "unreadable"] {
+            self.files.remove_label_values(&[source, state]).ok();
+        }
+    }
+
+    /// Forgets where the bytes of a source are now.
+    fn forget_bytes(&self, source: &str) {
+        // A series that never was is none the less gone.
+        for gauge in [&self.in_flight_bytes, &self.backlog_bytes] {
+            gauge.remove_label_values(&[source]).ok();
+        }
+        self.backlog_seconds.remove_label_values(&[source]).ok();
+    }
+
+    /// Has the counters of a source's transforms begin anew, as the transforms do.
+    pub fn forget_transforms(&self, source: &str, transforms: impl Iterator<Item = String>) {
+        for transform in transforms {
+            for outcome in ["touched", "dropped", "failed", "forgotten"] {
+                self.transforms.remove_label_values(&[source, &*transform, outcome]).ok();
+            }
+        }
+    }
+
+    /// The same of the metrics that they derive.
+    pub fn forget_derived(&self, source: &str, metrics: impl Iterator<Item = String>) {
+        for metric in metrics {
+            for reason in ["max_series", "invalid"] {
+                self.metric_errors.remove_label_values(&[source, &*metric, reason]).ok();
+            }
+        }
     }
 
     /// The sum over all series of a counter.

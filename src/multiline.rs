@@ -14,7 +14,7 @@ use custom::{Custom, Until};
 use trace::Presets;
 
 /// The rule of a group of files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Multiline {
     /// What belongs together.
     pub rule: Rule,
@@ -25,7 +25,7 @@ pub struct Multiline {
 }
 
 /// What belongs together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
     /// Stack traces.
     Presets(Presets),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default)]
 pub struct OffsetTracker {
     committed: u64,
+    /// Bytes that were settled here, in front of the gap or behind it.
+    settled: u64,
     /// Ranges settled ahead of a gap, start to end. They are disjoint and never adjacent, so memory is O(gaps).
     ahead: BTreeMap<u64, u64>,
 }
@@ -15,12 +17,17 @@ pub struct OffsetTracker {
 impl OffsetTracker {
     /// A tracker of a file that is read from this offset on.
     pub fn starting_at(offset: u64) -> Self {
-        Self { committed: offset, ahead: BTreeMap::new() }
+        Self { committed: offset, settled: 0, ahead: BTreeMap::new() }
     }
 
     /// The end of the longest settled prefix: where a restart may resume.
     pub fn committed(&self) -> u64 {
         self.committed
+    }
+
+    /// How many bytes were settled.
+    pub fn settled(&self) -> u64 {
+        self.settled
     }
 
     /// Marks a range as settled.
@@ -40,6 +47,7 @@ impl OffsetTracker {
             "span {start}..{end} settles twice; committed {}, neighbours {before:?} and {after:?}",
             self.committed
         );
+        self.settled += end - start;
         if let Some((s, e)) = before.filter(|&(_, e)| e == start) {
             self.ahead.remove(&s);
             (start, _) = (s, e);
@@ -83,6 +91,7 @@ mod tests {
                 }
                 let prefix = settled.iter().position(|&s| !s).unwrap() as u64;
                 prop_assert_eq!(tracker.committed(), origin + prefix);
+                prop_assert_eq!(tracker.settled(), settled.iter().filter(|&&s| s).count() as u64);
             }
             prop_assert_eq!(tracker.gaps(), 0);
         }

@@ -118,6 +118,11 @@ enum Needs {
     Zone,
 }
 
+/// The nanoseconds from 1970 to a time as container runtimes write it; nothing if it is none.
+pub fn parse_rfc3339(text: &str) -> Option<i128> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_nanosecond)
+}
+
 impl Times {
     /// Formats by their names or as `strftime` has them, none for `auto`; and the zone, by default UTC.
     pub fn new(formats: &[impl AsRef<str>], zone: Option<&str>) -> Result<Self, TimesError> {

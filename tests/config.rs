@@ -535,7 +535,7 @@ fn what_is_wrong_with_the_text() {
 
 #[test]
 fn what_is_wrong_with_the_shape() {
-    let top = "admin, checkpoint, firelens, kinesis, log, memory_limit, shutdown, sources, spool, state_dir";
+    let top = "admin, checkpoint, firelens, kinesis, log, memory_limit, reload, shutdown, sources, spool, state_dir";
     for (document, expected) in [
         ("kinesys: {}", format!("3: kinesys: is not a setting; allowed: {top} (did you mean \"kinesis\"?)")),
         ("start_at: end", format!("3: start_at: is not a setting; allowed: {top} (did you mean \"sources[].start_at\"?)")),

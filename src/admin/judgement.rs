@@ -349,6 +349,8 @@ mod tests {
                 hot_key_share: 0.5,
                 sources: vec![source],
                 configuration: String::new(),
+                hash: String::new(),
+                loaded: std::time::SystemTime::UNIX_EPOCH,
             };
             let case = Self {
                 metrics: Metrics::new(),

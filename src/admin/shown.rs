@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::history::{History, INTERVAL, MAX_SHARDS, OfShard, OfSource, OfStream, Ring};
 use super::judgement::Judgement;
@@ -16,7 +17,10 @@ use crate::metrics::gathered::Gathered;
 /// Points of which the trend of a backlog is told: a minute.
 const TREND_POINTS: usize = 12;
 
-/// What does not change while it runs.
+/// Bytes of a hash that tell configurations apart.
+const HASH_BYTES: usize = 8;
+
+/// What the configuration says.
 #[derive(Debug)]
 pub struct Known {
     /// The machine.
@@ -33,6 +37,10 @@ pub struct Known {
     pub sources: Vec<KnownSource>,
     /// The whole of it, masked.
     pub configuration: String,
+    /// What tells it from another one.
+    pub hash: String,
+    /// When it was loaded.
+    pub loaded: SystemTime,
 }
 
 /// A source as it is configured.
@@ -59,16 +67,24 @@ impl Known {
                 _ => source.paths.join(", "),
             },
         };
+        let configuration = config.effective().to_string();
         Self {
+            hash: hash(&configuration),
+            loaded: crate::clock::now(),
             host,
             stream: config.kinesis.stream.clone(),
             state_dir: config.state_dir.display().to_string(),
             spool_max_bytes: config.spool.max_bytes,
             hot_key_share: config.kinesis.hot_key_share,
             sources: config.sources.iter().map(source).collect(),
-            configuration: config.effective().to_string(),
+            configuration,
         }
     }
+}
+
+/// The first bytes of the SHA-256 of a configuration in effect: the same configuration has the same one on every machine.
+fn hash(configuration: &str) -> String {
+    Sha256::digest(configuration).iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Everything.
@@ -98,6 +114,8 @@ pub struct Shown {
     pub checkpoint: Checkpoint,
     pub problems: Vec<ProblemShown>,
     pub configuration: String,
+    pub configuration_hash: String,
+    pub configuration_loaded: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryShown>,
 }
@@ -454,6 +472,8 @@ impl Parts<'_> {
             },
             problems: Vec::new(),
             configuration: self.known.configuration.clone(),
+            configuration_hash: self.known.hash.clone(),
+            configuration_loaded: super::words::time(self.known.loaded),
             history: None,
         }
     }

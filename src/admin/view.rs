@@ -33,7 +33,7 @@ pub struct View {
     stalled: watch::Receiver<Vec<Stalled>>,
     problems: RefCell<Problems>,
     history: RefCell<History>,
-    known: Known,
+    known: watch::Receiver<Known>,
     ready_max_age: Duration,
     /// How often the server has to say that it moves.
     pub(super) beat_interval: Duration,
@@ -41,10 +41,10 @@ pub struct View {
 }
 
 impl View {
-    /// The view of an agent that starts now on this machine.
+    /// The view of an agent that starts now.
     pub fn new(
         config: &Config,
-        host: String,
+        known: watch::Receiver<Known>,
         metrics: Arc<Metrics>,
         budget: Arc<Budget>,
         (status, stalled): (watch::Receiver<Statuses>, watch::Receiver<Vec<Stalled>>),
@@ -56,7 +56,7 @@ impl View {
             stalled,
             problems: RefCell::default(),
             history: RefCell::default(),
-            known: Known::new(config, host),
+            known,
             ready_max_age: config.admin.ready_max_age,
             beat_interval: config.admin.watchdog.map_or(INTERVAL, |limit| (limit / 4).min(INTERVAL)),
             started: Instant::now(),
@@ -124,7 +124,8 @@ impl View {
         self.problems.borrow_mut().refresh();
         let (problems, history, now) = (self.problems.borrow(), self.history.borrow(), self.gather());
         let statuses = self.status.borrow().clone();
-        let parts = Parts { now: &now, statuses: &statuses, history: &history, known: &self.known };
+        let known = self.known.borrow();
+        let parts = Parts { now: &now, statuses: &statuses, history: &history, known: &known };
         let not_ready = self.not_ready();
         let is_fresh = |at| clock::now().duration_since(at).is_ok_and(|age| age < FRESH);
         let judgement = Evidence {

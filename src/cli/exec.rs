@@ -12,6 +12,7 @@ use super::{SettingFlags, complain, runtime};
 use crate::agent::{Agent, Error, Summary};
 use crate::config::{Config, SourceKind};
 use crate::log::recent::Problems;
+use crate::reload::Reloader;
 use crate::source::exec::{Child, DEFAULT_GRACE, ExecOptions, Finished, OWN_FAILURE, Orphan, shim};
 use crate::spool::Feed;
 
@@ -52,20 +53,28 @@ impl ExecArgs {
 
 /// Runs the command to its end, and the agent until everything is sent or `shutdown.timeout` is over.
 pub(super) fn exec(args: &ExecArgs, environment: BTreeMap<String, String>) -> ExitCode {
-    let config = match args.settings.layers(environment).and_then(|layers| Config::load_exec(&layers)) {
+    let load = {
+        let settings = args.settings.clone();
+        move || settings.layers(environment.clone()).and_then(|layers| Config::load_exec(&layers))
+    };
+    let reload = load.clone();
+    // SIGHUP is the command's.
+    let reloader =
+        Reloader::new(args.settings.config.clone(), move || reload().map_err(|problems| problems.to_string()));
+    let config = match load() {
         Ok(config) => config,
         Err(problems) => return complain(&problems, OWN_FAILURE),
     };
     let problems = crate::log::init(&config.log);
     match runtime() {
-        Ok(runtime) => runtime.block_on(wrap(config, args, problems)),
+        Ok(runtime) => runtime.block_on(wrap(config, args, problems, reloader)),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), OWN_FAILURE),
     }
 }
 
-async fn wrap(config: Config, args: &ExecArgs, problems: Problems) -> ExitCode {
+async fn wrap(config: Config, args: &ExecArgs, problems: Problems, reloader: Reloader) -> ExitCode {
     let agent = match Box::pin(Agent::start(config)).await {
-        Ok(agent) => agent.with_problems(problems),
+        Ok(agent) => agent.with_problems(problems).with_reloader(reloader),
         Err(error) => return complain(&error, OWN_FAILURE),
     };
     let Some(feed) = feed_of(&agent) else {
@@ -98,8 +107,17 @@ fn conclude(finished: &Finished, ended: Result<Summary, Error>) -> ExitCode {
         tracing::error!(lost, "lines of the command were not kept");
     }
     match ended {
-        Ok(Summary { events, delivered, dropped, unsettled, drained }) => {
-            tracing::info!(code = finished.exit.code, events, delivered, dropped, unsettled, drained, "stopped");
+        Ok(Summary { events, delivered, dropped, unsettled, unread_bytes, drained }) => {
+            tracing::info!(
+                code = finished.exit.code,
+                events,
+                delivered,
+                dropped,
+                unsettled,
+                unread_bytes,
+                drained,
+                "stopped"
+            );
         }
         Err(error) => tracing::error!(%error, "kinetail could not go on"),
     }

@@ -8,21 +8,58 @@ use tokio::sync::oneshot;
 use super::{EXIT_FAILED, EXIT_USAGE, SettingFlags, complain, drop_in, runtime};
 use crate::agent::{Agent, Error, Summary};
 use crate::config::Config;
+use crate::enrich::ecs;
 use crate::firelens;
+use crate::gone::{Await, Awaited};
 use crate::log::recent::Problems;
+use crate::reload::Reloader;
 use crate::signal::Signals;
 
+/// Tail the files and send what they say, until SIGTERM.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    settings: SettingFlags,
+    /// Send what there is and end when this is gone: a process (its id, with a shared process namespace), the service whose last act makes a file
+    /// (file:/path), or the other containers of the pod or task (container; on ECS also container:NAME)
+    #[arg(long, value_name = "WHAT")]
+    exit_when_gone: Option<Awaited>,
+}
+
+/// What the agent is started with beside its configuration.
+struct Beside {
+    firelens: Option<firelens::Dispatch>,
+    problems: Problems,
+    reloader: Reloader,
+    awaited: Option<Await>,
+}
+
 /// Loads the configuration, starts the log and runs the agent to its end.
-pub(super) fn run(flags: &SettingFlags, environment: BTreeMap<String, String>) -> ExitCode {
-    let (config, drop_in) = match drop_in::load(flags, environment) {
+pub(super) fn run(args: &RunArgs, environment: BTreeMap<String, String>) -> ExitCode {
+    let RunArgs { settings, exit_when_gone } = args.clone();
+    let metadata = environment.get(ecs::VARIABLE).cloned();
+    let awaited = match exit_when_gone.map(|awaited| awaited.here(metadata.as_deref())).transpose() {
+        Ok(awaited) => awaited,
+        Err(error) => return complain(&format_args!("--exit-when-gone {error}"), EXIT_USAGE),
+    };
+    let load = {
+        let (settings, environment) = (settings.clone(), environment.clone());
+        move || match drop_in::load(&settings, environment.clone()) {
+            Ok((config, _)) => Ok(config),
+            Err(refused) => Err(refused.to_string()),
+        }
+    };
+    let reloader = Reloader::new(settings.config.clone(), load);
+    let (config, drop_in) = match drop_in::load(&settings, environment) {
         Ok(loaded) => loaded,
         Err(refused) => return complain(&refused, EXIT_USAGE),
     };
     let problems = crate::log::init(&config.log);
     drop_in.announce(&config);
     announce(&config);
+    let beside = Beside { firelens: drop_in.dispatch(), problems, reloader, awaited };
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(config, drop_in.dispatch(), problems)),
+        Ok(runtime) => runtime.block_on(serve(config, beside)),
         Err(error) => complain(&format_args!("the runtime cannot be started: {error}"), EXIT_FAILED),
     }
 }
@@ -41,9 +78,11 @@ fn announce(config: &Config) {
     );
 }
 
-async fn serve(config: Config, firelens: Option<firelens::Dispatch>, problems: Problems) -> ExitCode {
-    let mut signals = match Signals::catch() {
-        Ok(signals) => signals,
+async fn serve(config: Config, beside: Beside) -> ExitCode {
+    let Beside { firelens, problems, reloader, awaited } = beside;
+    let caught = Signals::catch().and_then(|signals| Ok((signals, reloader.on_hangup()?)));
+    let (mut signals, reloader) = match caught {
+        Ok(caught) => caught,
         Err(error) => return complain(&format_args!("signals cannot be caught: {error}"), EXIT_FAILED),
     };
     let (stop, stopped) = oneshot::channel();
@@ -54,9 +93,14 @@ async fn serve(config: Config, firelens: Option<firelens::Dispatch>, problems: P
         signals.next().await;
     };
     let agent = async {
-        let stopped = async { drop(stopped.await) };
+        let stopped = async {
+            tokio::select! {
+                _ = stopped => {}
+                () = gone(awaited) => {}
+            }
+        };
         let agent = Box::pin(Agent::start(config)).await?.with_firelens(firelens).with_problems(problems);
-        agent.run(stopped).await
+        agent.with_reloader(reloader).run(stopped).await
     };
     tokio::select! {
         ended = Box::pin(agent) => conclude(ended),
@@ -67,11 +111,18 @@ async fn serve(config: Config, firelens: Option<firelens::Dispatch>, problems: P
     }
 }
 
+async fn gone(awaited: Option<Await>) {
+    match awaited {
+        Some(awaited) => awaited.gone().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// An orderly stop is a success whether everything went out or not: what did not is still in the files.
 fn conclude(ended: Result<Summary, Error>) -> ExitCode {
     match ended {
-        Ok(Summary { events, delivered, dropped, unsettled, drained }) => {
-            tracing::info!(events, delivered, dropped, unsettled, drained, "stopped");
+        Ok(Summary { events, delivered, dropped, unsettled, unread_bytes, drained }) => {
+            tracing::info!(events, delivered, dropped, unsettled, unread_bytes, drained, "stopped");
             ExitCode::SUCCESS
         }
         Err(error) => {

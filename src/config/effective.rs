@@ -58,6 +58,8 @@ impl Display for Effective<'_> {
         writeln!(f, "  fsync: {}", word(&config.spool.fsync))?;
         writeln!(f, "shutdown:")?;
         writeln!(f, "  timeout: {}", Time(config.shutdown.timeout))?;
+        writeln!(f, "reload:")?;
+        writeln!(f, "  watch: {}", config.reload.watch)?;
         writeln!(f, "log:")?;
         writeln!(f, "  level: {}", word(&config.log.level))?;
         write!(f, "  format: {}", word(&config.log.format))

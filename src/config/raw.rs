@@ -53,6 +53,8 @@ pub(super) struct RawConfig {
     pub(super) spool: Option<RawSpool>,
     /// How a stop is carried out.
     pub(super) shutdown: Option<RawShutdown>,
+    /// When the configuration is loaded anew.
+    pub(super) reload: Option<RawReload>,
     /// The agent's own log, on stderr.
     pub(super) log: Option<RawLog>,
 }
@@ -549,6 +551,15 @@ pub(super) struct RawShutdown {
         "default" = limits::SHUTDOWN_TIMEOUT.default.to_string(), "x-allowed" = limits::SHUTDOWN_TIMEOUT.allowed()
     ))]
     pub(super) timeout: Option<Amount>,
+}
+
+/// When the configuration is loaded anew. SIGHUP asks for that in any case.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawReload {
+    /// Whether it is loaded anew whenever its file has changed, which a `ConfigMap` that is mounted as a directory does too. (Vector: `--watch-config`.)
+    #[schemars(extend("default" = false))]
+    pub(super) watch: Option<bool>,
 }
 
 /// The agent's own log, on stderr.

@@ -13,7 +13,7 @@ use super::raw::{
 use super::walk::Walked;
 use super::{
     AddFields, AdminConfig, CheckpointConfig, Config, Demand, Encoding, FireLens, ForwardSettings, LogConfig,
-    OnParseError, ShutdownConfig, SourceConfig, SourceKind, SpoolConfig,
+    OnParseError, ReloadConfig, ShutdownConfig, SourceConfig, SourceKind, SpoolConfig,
 };
 use crate::enrich::Chosen;
 use crate::parse::TOPS;
@@ -31,6 +31,7 @@ pub(super) fn resolve(raw: RawConfig, walked: Walked, demand: Demand, problems: 
         spool: resolver.spool(raw.spool.unwrap_or_default()),
         admin: resolver.admin(raw.admin.unwrap_or_default()),
         shutdown: resolver.shutdown(raw.shutdown.unwrap_or_default()),
+        reload: ReloadConfig { watch: raw.reload.unwrap_or_default().watch.unwrap_or(false) },
         log: log(&raw.log.unwrap_or_default()),
     };
     resolver.relations(&config);

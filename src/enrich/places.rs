@@ -1,5 +1,6 @@
 //! What each source adds of what is known of the place: found once for all of them, and rendered once for all files of one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -12,6 +13,27 @@ use crate::parse::Known;
 pub struct Places {
     names: Vec<String>,
     shown: Vec<(Chosen, watch::Sender<Arc<Known>>)>,
+}
+
+/// What is shown already, by what was chosen: sources that add the same share it, also one that comes later.
+#[derive(Debug, Default, Clone)]
+pub struct Shared(BTreeMap<Vec<String>, watch::Receiver<Arc<Known>>>);
+
+impl Shared {
+    /// What a source that adds the fields of these names is shown; `places` has to find it if it is the first.
+    pub fn show(&mut self, names: &[String], places: &mut Places) -> Option<watch::Receiver<Arc<Known>>> {
+        if let Some(shown) = self.0.get(names) {
+            return Some(shown.clone());
+        }
+        let shown = places.show(names)?;
+        self.0.insert(names.to_vec(), shown.clone());
+        Some(shown)
+    }
+
+    /// Forgets what no source of these adds any more.
+    pub fn retain<'n>(&mut self, used: impl Iterator<Item = &'n [String]> + Clone) {
+        self.0.retain(|names, _| used.clone().any(|used| used == names));
+    }
 }
 
 /// The same, with what is to be asked.
@@ -45,17 +67,28 @@ impl Places {
 }
 
 impl Keeping {
-    /// Finds out and keeps up, for ever.
+    /// Finds out and keeps up, for as long as a source adds something of it.
     pub async fn keep(self) {
-        let Self { sources: Some(sources), shown } = self else { return std::future::pending().await };
+        let Self { sources: Some(sources), shown } = self else { return };
         let (to, mut from) = watch::channel(Metadata::default());
         let showing = async {
             while from.changed().await.is_ok() {
                 show(&shown, &from.borrow_and_update());
             }
         };
-        tokio::join!(sources.keep(to), showing);
-        std::future::pending::<()>().await;
+        let unused = async {
+            for (_, to) in &shown {
+                to.closed().await;
+            }
+        };
+        let keeping = async {
+            tokio::join!(sources.keep(to), showing);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = unused => {}
+        }
     }
 }
 

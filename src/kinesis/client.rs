@@ -128,6 +128,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Nothing is trusted, as in an image without certificates, into which the binary alone was put.
+    #[error(
+        "this system has no certificates that it trusts, so that nothing can be sent by TLS; \
+         install ca-certificates in the image, or set kinesis.ca_file (KINETAIL_CA_FILE) or SSL_CERT_FILE to a file of them"
+    )]
+    NoCertificates,
 }
 
 impl Aws {
@@ -192,6 +198,12 @@ fn http_client(config: &KinesisConfig) -> Result<SharedHttpClient, Error> {
             return Err(Error::CaContent { path: path.clone() });
         }
         trust = TrustStore::empty().with_pem_certificate(pem);
+    } else if rustls_native_certs::load_native_certs().certs.is_empty() {
+        // The SDK would panic. Without TLS none is needed, as for a stand-in of the service on this machine.
+        if !config.endpoint.as_deref().is_some_and(|url| url.starts_with("http://")) {
+            return Err(Error::NoCertificates);
+        }
+        trust = TrustStore::empty();
     }
     let tls_context = TlsContext::builder()
         .with_trust_store(trust)

@@ -204,8 +204,10 @@ fn together<S: Simd>(
         }
     }
     for at in 0..count {
-        let [a, b, c, d, e, f, g, h] = lanes;
-        let blocks = [&a[at], &b[at], &c[at], &d[at], &e[at], &f[at], &g[at], &h[at]];
+        let mut blocks = [&lanes[0][at]; LANES];
+        for (block, lane) in blocks.iter_mut().zip(lanes) {
+            *block = &lane[at];
+        }
         state = compress(state, &lane_words(simd, blocks));
     }
     let mut after = [[0; 4]; LANES];

@@ -74,10 +74,22 @@ impl Emitter {
         Self { config, added, tag, max_event: usize::MAX, idle: None, ids }
     }
 
+    /// Makes events in another way from now on. Their names go on where they were.
+    pub(super) fn renew(&mut self, config: Arc<LineConfig>, added: Added) {
+        self.ids = match (self.ids.take(), added.id()) {
+            (Some(ids), Some(_)) => Some(ids),
+            (_, id) => id.map(Ids::new),
+        };
+        (self.config, self.added) = (config, added);
+    }
+
     /// A whole line.
     pub(super) fn line(&mut self, text: Text<'_>, spans: Spans<'_>, lines: &mut Lines) {
         if text.bytes.len() > self.max_text(text) {
             return self.too_large(text, spans, lines);
+        }
+        if let Some(origin) = text.origin {
+            lines.counts.shaped.note_runtime(origin.time);
         }
         let from = lines.rendered.len();
         let mut invalid_utf8 = text.replaced;

@@ -54,6 +54,11 @@ impl Held {
         self.ranges.first()
     }
 
+    /// How many bytes of the file are held.
+    pub(super) fn bytes(&self) -> u64 {
+        self.ranges.len()
+    }
+
     /// Adds text to the end, as a line of its own or as a piece. What does not fit any more goes, after whatever has to go before it.
     pub(super) fn add(
         &mut self,

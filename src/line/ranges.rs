@@ -29,6 +29,10 @@ impl Ranges {
         self.0.first().map(|range| range.0)
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.0.iter().map(|(start, end)| end - start).sum()
+    }
+
     /// All of them; there has to be one.
     pub(super) fn spans(&self) -> Spans<'_> {
         let (last, earlier) = self.0.split_last().expect("what is held back has bytes");

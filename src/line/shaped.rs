@@ -10,6 +10,7 @@ use crate::names;
 use crate::parse::sink::Writer;
 use crate::parse::{self, Fields, MESSAGE, Parsed, Step};
 use crate::shape::{Stamp, Told};
+use crate::times;
 use crate::transform::{Context, Outcome};
 
 /// What transforms drop events for, in the words of the `reason` label.
@@ -26,6 +27,8 @@ pub struct Shaped {
     pub times_unreadable: u64,
     /// By how many nanoseconds the last event that says its time is older than its reading.
     pub skew_nanos: Option<i64>,
+    /// The oldest time of an event that is known, by itself or by the runtime (of whose times only the first is looked at), in nanoseconds since 1970.
+    pub oldest: Option<u64>,
 }
 
 impl Shaped {
@@ -35,9 +38,26 @@ impl Shaped {
         self.dropped[place.unwrap_or_default()] += 1;
     }
 
-    fn time(&mut self, told: Told) {
+    /// An event's time is known.
+    fn note_time(&mut self, nanos: i128) {
+        let nanos = u64::try_from(nanos).unwrap_or(0);
+        self.oldest = Some(self.oldest.map_or(nanos, |oldest| oldest.min(nanos)));
+    }
+
+    /// When the runtime wrote the first line.
+    pub(super) fn note_runtime(&mut self, time: &str) {
+        if self.oldest.is_none()
+            && !time.is_empty()
+            && let Some(nanos) = times::parse_rfc3339(time)
+        {
+            self.note_time(nanos);
+        }
+    }
+
+    fn time(&mut self, told: Told, read_at: u64) {
         match told {
             Told::Own(skew) => {
+                self.note_time(i128::from(read_at) - skew);
                 let nearest = if skew < 0 { i64::MIN } else { i64::MAX };
                 self.skew_nanos = Some(i64::try_from(skew).unwrap_or(nearest));
             }
@@ -103,7 +123,7 @@ impl Emitter {
         if let Some(timestamp) = &shape.timestamp {
             let runtime = text.origin.map(|origin| origin.time).filter(|time| !time.is_empty());
             let told = timestamp.apply(&mut lines.shaping, time, runtime, event, stamp);
-            lines.counts.shaped.time(told);
+            lines.counts.shaped.time(told, lines.shaping.read_at);
             note(lines, || match told {
                 Told::Own(_) => format!("{}: the time of the event", timestamp.name),
                 Told::Runtime => format!("{}: the time of the container runtime", timestamp.name),

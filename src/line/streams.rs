@@ -84,6 +84,13 @@ impl Streams {
         self.0[stream.index()].record.end(emit, lines);
     }
 
+    /// Nothing more belongs to any record.
+    pub(super) fn end_records(&mut self, emit: &mut Emitter, lines: &mut Lines) {
+        for OneStream { record, .. } in &mut self.0 {
+            record.end(emit, lines);
+        }
+    }
+
     /// What is due by then goes; without a time, all of it.
     pub(super) fn expire(&mut self, now: Option<Instant>, emit: &mut Emitter, lines: &mut Lines) {
         let is_due = |held: &Held| held.is_open() && now.is_none_or(|now| held.due.is_some_and(|due| due <= now));
@@ -107,6 +114,13 @@ impl Streams {
         let blanks = |record: &Record| record.blanks.first().and_then(|blank| blank.ranges.first());
         let of = |stream: &OneStream| [stream.line.from(), stream.record.held.from(), blanks(&stream.record)];
         self.0.iter().flat_map(of).flatten().min()
+    }
+
+    /// How many bytes of the file are held.
+    pub(super) fn bytes(&self) -> u64 {
+        let blanks = |record: &Record| record.blanks.iter().map(|blank| blank.ranges.len()).sum::<u64>();
+        let of = |stream: &OneStream| stream.line.bytes() + stream.record.held.bytes() + blanks(&stream.record);
+        self.0.iter().map(of).sum()
     }
 }
 

@@ -163,7 +163,13 @@ fn pieces_are_joined_by_stream() {
         ];
         assert_eq!(got, want);
         assert_eq!(lines.more.len(), 2, "two events have their bytes in two places");
-        assert_eq!(lines.counts, Counts { lines: 6, ..Counts::default() });
+        assert_eq!(
+            lines.counts.shaped.oldest,
+            Some(1_767_323_045_100_000_000),
+            "what the runtime says of the first piece"
+        );
+        let shaped = lines.counts.shaped;
+        assert_eq!(lines.counts, Counts { lines: 6, shaped, ..Counts::default() });
     }
 }
 

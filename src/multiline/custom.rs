@@ -28,6 +28,26 @@ pub enum Until {
     EndBefore(Regex),
 }
 
+impl PartialEq for Custom {
+    /// Patterns are what they are written as.
+    fn eq(&self, other: &Self) -> bool {
+        let start = |custom: &Self| custom.start.as_ref().map(|pattern| pattern.as_str().to_owned());
+        start(self) == start(other) && self.until == other.until
+    }
+}
+
+impl PartialEq for Until {
+    fn eq(&self, other: &Self) -> bool {
+        let pattern = |until: &Self| match until {
+            Self::Start => None,
+            Self::Continue(pattern) | Self::ContinuePast(pattern) | Self::End(pattern) | Self::EndBefore(pattern) => {
+                Some(pattern.as_str().to_owned())
+            }
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && pattern(self) == pattern(other)
+    }
+}
+
 impl Custom {
     /// What to do with a line while a record is open, or none is.
     pub(super) fn step(&self, open: bool, line: &[u8]) -> Step {

@@ -28,7 +28,7 @@ pub enum StreamRefusal {
 }
 
 /// Every stream that anything goes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Streams {
     /// Shared with every batch, so that whoever splits it can name its parts.
     names: Arc<[Arc<str>]>,

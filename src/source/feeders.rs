@@ -159,8 +159,7 @@ impl Serving {
             connections: metrics.forward_connections.clone(),
             rejected: metrics.forward_rejected.clone(),
             partials: metrics.forward_partials.clone(),
-            made: metrics.events.clone(),
-            dropped: metrics.dropped_events.clone(),
+            dropped: metrics.aside.clone(),
         };
         let (stop, stopped) = watch::channel(false);
         let (ready, bound) = oneshot::channel();

@@ -1,6 +1,7 @@
 //! The file source: which files there are ([`discover`], hinted by [`watch`]), which of them is which ([`identity`], [`siblings`], [`known`]), and
 //! reading them ([`generation`], [`files`], [`reader`]). The reader decides everything; a watcher only wakes it.
 
+pub mod account;
 pub mod discover;
 pub mod files;
 pub mod generation;
@@ -54,6 +55,8 @@ pub struct Group {
     host: String,
     /// Where the segment lies that is written to, if it is read from a spool. That says nothing of its events.
     pub spool: Option<PathBuf>,
+    /// It is no source any more, and stays until what was read of it is delivered.
+    pub has_left: bool,
 }
 
 impl Group {
@@ -85,6 +88,7 @@ impl Group {
             known: None,
             host: host.to_owned(),
             spool: None,
+            has_left: false,
         }
     }
 
@@ -115,6 +119,22 @@ impl Group {
     pub fn names(&self, path: &Path) -> bool {
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
         self.patterns.iter().any(|pattern| pattern.matches_path_with(path, options))
+    }
+
+    /// Whether a file at this path is one of its own, as far as the path tells.
+    pub fn has(&self, path: &Path) -> bool {
+        self.names(path) && !path.ancestors().any(|part| self.excludes.has(part))
+    }
+
+    /// The same group when it is no source any more: it names nothing.
+    #[must_use]
+    pub fn leaving(self) -> Self {
+        Self { globs: Vec::new(), patterns: Vec::new(), has_left: true, ..self }
+    }
+
+    /// The machine's name.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The `parser` label.

@@ -41,6 +41,8 @@ pub use layout::Layout;
 use connection::Connection;
 use listen::{Accepted, Listeners, Wire};
 
+use crate::metrics::ledger::Aside;
+
 /// The port of Forward.
 pub const DEFAULT_PORT: u16 = 24224;
 /// Bytes of a message, packed and unpacked. Fluent Bit's have 2 MiB, Fluentd's 8 MiB.
@@ -175,10 +177,8 @@ pub struct Counters {
     pub rejected: IntCounterVec,
     /// Parts of lines that docker cut, by `outcome`: `joined`, or a line each because of `age`, `room`, or as the connection `ended`.
     pub partials: IntCounterVec,
-    /// Events that are dropped, by `source`, for the ledger: what is not kept is not read from a spool and counted there.
-    pub made: IntCounterVec,
-    /// The same by `stage` and `reason`.
-    pub dropped: IntCounterVec,
+    /// Events that are dropped, for the ledger: what is not kept is not read from a spool and counted there.
+    pub dropped: Aside,
 }
 
 impl Counters {
@@ -199,8 +199,7 @@ impl Counters {
             connections: IntGauge::new("forward_connections", "connections").expect("the name is a constant"),
             rejected: by("forward_rejected", "rejected", &["reason"]),
             partials: by("forward_partials", "partials", &["outcome"]),
-            made: by("forward_made", "made", &["source"]),
-            dropped: by("forward_dropped", "dropped", &["stage", "reason"]),
+            dropped: Aside::default(),
         }
     }
 }
@@ -209,8 +208,7 @@ impl Counters {
     /// Counts an event that is dropped; of a tag that is of no source, the source is the server's kind.
     fn drop(&self, source: Option<&str>, reason: &str, events: u64) {
         if events > 0 {
-            self.made.with_label_values(&[source.unwrap_or("forward")]).inc_by(events);
-            self.dropped.with_label_values(&["forward", reason]).inc_by(events);
+            self.dropped.dropped(source.unwrap_or("forward"), ("forward", reason), events);
         }
     }
 }

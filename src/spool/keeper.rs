@@ -215,8 +215,7 @@ impl Keeper {
     }
 
     fn count_dropped(&self, reason: &str, events: u64) {
-        self.metrics.events.with_label_values(&[&*self.source]).inc_by(events);
-        self.metrics.dropped_events.with_label_values(&["spool", reason]).inc_by(events);
+        self.metrics.aside.dropped(&self.source, ("spool", reason), events);
     }
 
     fn tell(&self) {

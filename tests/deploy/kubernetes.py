@@ -131,7 +131,7 @@ ip link set lo up
 ln -s "$BINARY" "$WORK/kinetail"; ln -s "$BINARY" "$WORK/stream"
 mkdir "$WORK/log"
 "$WORK/stream" local --listen 127.0.0.1:4567 --stream service-logs:1 >"$WORK/local.log" 2>&1 & stream=$!
-"$WORK/kinetail" run >"$WORK/agent.log" 2>&1 & agent=$!
+"$WORK/kinetail" run --exit-when-gone "file:$WORK/log/.done" >"$WORK/agent.log" 2>&1 & agent=$!
 status=0; sh -c "$SCRIPT" || status=$?
 wait "$agent"
 "$PYTHON" "$CONSUMER" --stream service-logs --region "$KINETAIL_REGION" --endpoint http://127.0.0.1:4567 --from-start --until-caught-up
@@ -142,14 +142,17 @@ exit "$status"
 
 def plain_job(tools):
     """The script of job-plain-sidecar.yaml with the real agent: all lines are sent, the agent ends, and the work's exit code is the Job's."""
-    for program in ("unshare", "ip", "wget", "pidof"):
+    for program in ("unshare", "ip"):
         if not shutil.which(program):
             raise Skipped(f"no {program}")
     unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--net", "--kill-child"]
     if subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
         raise Skipped("namespaces may not be made here")
     job = next(d for d in yaml.safe_load_all((DEPLOY / "kubernetes/job-plain-sidecar.yaml").read_text()) if d["kind"] == "Job")
-    script = next(c for c in job["spec"]["template"]["spec"]["containers"] if c["name"] == "nightly")["args"][0]
+    containers = {container["name"]: container for container in job["spec"]["template"]["spec"]["containers"]}
+    script = containers["nightly"]["args"][0]
+    if containers["kinetail"]["args"] != ["run", "--exit-when-gone", "file:/var/log/app/.done"]:
+        raise Failed("job-plain-sidecar.yaml: its agent awaits something else than this check does")
     for fails in (False, True):
         work = tools.folder("plain-job")
         text = script.replace("/var/log/app", str(work / "log")).replace("; done\n)", "; done; exit 7\n)") if fails else script.replace("/var/log/app", str(work / "log"))

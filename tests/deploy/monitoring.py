@@ -21,8 +21,9 @@ SCRAPED = {"job", "instance", "namespace", "pod", "le"}
 
 
 def metrics_table():
-    """The labels of each metric, by README's generated table."""
-    table = re.search(r"<!-- begin: metrics -->(.*)<!-- end: metrics -->", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    """The labels of each metric, by README's generated tables: the agent's and the injector's."""
+    readme = (ROOT / "README.md").read_text()
+    table = "".join(re.search(rf"<!-- begin: {name} -->(.*)<!-- end: {name} -->", readme, re.DOTALL).group(1) for name in ("metrics", "injector metrics"))
     found = {}
     for name, kind, labels in re.findall(r"^\| `(kinetail_\w+)` \| (\w+) \| ([^|]*) \|", table, re.MULTILINE):
         for suffix in ("_bucket", "_count", "_sum") if kind == "histogram" else ("",):

@@ -466,6 +466,11 @@ class Suite:
     def copies(self):
         self.binary_schema(True)
         self.tables(True)
+        self.alerts(True)
+
+    def alerts(self, update):
+        """The chart's alerts are those of deploy/, whose tests and runbook are there."""
+        same(CHARTS / "kinetail/files/alerts.yaml", (ROOT / "deploy/prometheus/alerts.yaml").read_text(), update)
 
     def binary_schema(self, update):
         schema = json.loads(ok([self.options.binary, "schema"]))
@@ -543,7 +548,7 @@ class Suite:
         expressions += [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
         for expression in expressions:
             names = re.findall(r"\bkinetail_\w+", expression)
-            labels = set().union(*(known.get(name, set()) for name in names)) | {"namespace", "pod"}
+            labels = set().union(*(known.get(name, set()) for name in names)) | {"job", "instance", "namespace", "pod"}
             for name in names:
                 if name not in known:
                     raise Failed(f"{name} is no metric of README.md: {expression}")
@@ -562,6 +567,7 @@ class Suite:
         self.check("versions", self.versions)
         self.check("the schema of kinetail's configuration", self.binary_schema, False)
         self.check("tables of values", self.tables, False)
+        self.check("alerts", self.alerts, False)
         self.check("metric names", self.metric_names)
         if self.options.promtool:
             self.check("promtool check rules", self.promtool)

@@ -5,7 +5,7 @@
 
 GET /stats: totals. POST /missing {"0": 1000, ...}: for each src with so many lines, the ranges [first, end) that did not come.
 POST /control {"delay_ms": 5, "refuse": true}: how it answers from now on. Lines are those of numbered.py; whatever else
-comes counts as torn. A record is acknowledged only after it was counted. It has no limits of a service: what is tested is the
+comes counts as torn, and with {"wrapped": true} lines within a field of JSON count as lines too. A record is acknowledged only after it was counted. It has no limits of a service: what is tested is the
 reader. Used in one process too: Sink(keep=True) keeps every event.
 """
 
@@ -30,6 +30,8 @@ MAGIC = b"\xf3\x89\x9a\xc2"
 VARINT = rb"[\x80-\xff]{0,3}[\x00-\x7f]"
 # A user record of the aggregate's only key that holds one whole numbered line.
 RECORD = re.compile(rb"(?s)(\x1a" + VARINT + rb"\x08\x00\x1a" + VARINT + numbered.SHAPE + rb"\n)")
+# A line that is a field's text.
+WRAPPED = re.compile(rb'\{.*"' + numbered.SHAPE + rb'".*\}\n', re.DOTALL)
 NOT_ZERO = re.compile(rb"[^\0]")
 # Strange events of which the text is kept, and how much of each.
 SAMPLES, SAMPLE_BYTES = 2000, 200
@@ -132,6 +134,7 @@ class Ledger:
         self.lock, self.sources, self.kept = threading.Lock(), {}, [] if keep else None
         self.requests = self.records = self.bad = self.torn = self.events = self.bytes = self.slow = 0
         self.samples, self.latencies, self.latencies_from = [], [], None
+        self.wrapped = False
 
     def add(self, key, data):
         self.records += 1
@@ -172,6 +175,8 @@ class Ledger:
             self.kept.append((key, event))
             return
         m = numbered.LINE.fullmatch(event[:-1]) if event.endswith(b"\n") else None
+        if not m and self.wrapped:
+            m = WRAPPED.fullmatch(event)
         if not m:
             self.torn += 1
             self._sample(event)
@@ -249,6 +254,7 @@ class Handler(socketserver.StreamRequestHandler):
             wanted = json.loads(body)
             sink.delay_s = wanted.get("delay_ms", sink.delay_s * 1000) / 1000
             sink.refuse = wanted.get("refuse", sink.refuse)
+            sink.ledger.wrapped = wanted.get("wrapped", sink.ledger.wrapped)
             sink.ledger.latencies_from = wanted.get("latencies_from", sink.ledger.latencies_from)
             return 200, {}
         return 404, {}

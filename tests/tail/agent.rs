@@ -173,6 +173,7 @@ impl Agent {
             sender: status_rx,
             record_limit: record_limit_rx,
             drops: mpsc::channel(1).1,
+            renewals: mpsc::channel(1).1,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let run = async move {

@@ -357,7 +357,10 @@ pub(super) fn configuration(shown: &Shown) -> Markup {
                 div { dt { "Sent again" } dd { (counted(shown.kinesis.retries, "record", "records")) } }
                 div { dt { "Payload units" } dd { (words::count(shown.kinesis.payload_units)) } }
             }
-            details { summary { "In effect, with secrets masked" } pre { (shown.configuration) } }
+            details {
+                summary { "In effect since " (shown.configuration_loaded) ", with secrets masked; hash " (shown.configuration_hash) }
+                pre { (shown.configuration) }
+            }
         }
     }
 }

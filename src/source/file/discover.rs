@@ -113,7 +113,8 @@ impl Excludes {
         Ok(excludes)
     }
 
-    fn has(&self, path: &Path) -> bool {
+    /// Whether this path is left out.
+    pub fn has(&self, path: &Path) -> bool {
         let name = path.file_name().map(|name| name.to_string_lossy());
         self.paths.iter().any(|p| p.matches_path(path))
             || name.is_some_and(|name| self.names.iter().any(|p| p.matches(&name)))

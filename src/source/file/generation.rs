@@ -4,6 +4,7 @@
 //! Every read is verified after it was made: had the file been truncated before, the bytes just before the offset would have changed. A
 //! truncation after the verification cannot touch what was read before it, so there is no window.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use super::Group;
 use super::identity::{Content, FileId, HEAD_BYTES, MARK_BYTES, Named, Overlap, born, bytes_before, read_full};
 use crate::checkpoint::{Entry, Slot, fingerprint};
+use crate::clock::unix_nanos;
 use crate::event::{LaneId, SourceId};
 use crate::line::{LineBuilder, Lines};
 use crate::offsets::OffsetTracker;
@@ -34,6 +36,8 @@ const POLL_IDLE: Duration = Duration::from_millis(250);
 const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// What a file's unfinished line keeps of its memory when the line is done.
 const MAX_IDLE_CARRY: usize = 64 * 1024;
+/// Batches of which the oldest events are no further apart than this are told of as one, in nanoseconds.
+const SAME_AGE: u64 = 250_000_000;
 /// How far back the start of a line is looked for that a restart found itself in.
 const MAX_LOOK_BACK: u64 = 128 << 20;
 
@@ -75,6 +79,26 @@ pub enum Look {
     Same,
     /// It is to be read.
     Changed,
+}
+
+/// Bytes that were handed on and are not committed.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    /// The byte after the last.
+    end: u64,
+    /// The time of the oldest event in them, or when they came, in nanoseconds since 1970.
+    since: u64,
+}
+
+/// Bytes that nobody gets.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lost {
+    /// Of those that were not read.
+    unread: u64,
+    /// Of those that were: the beginning of a line or of a record.
+    read: u64,
+    /// Cut off before they were read, while the file went on.
+    cut: u64,
 }
 
 /// One opened file.
@@ -144,6 +168,19 @@ pub struct Generation {
     known: Option<watch::Receiver<Arc<Known>>>,
     /// There are whole lines among the carried bytes, which are to be taken before any more are read.
     capped: bool,
+    /// Where reading began.
+    start: u64,
+    /// What was handed on and is not committed, oldest first.
+    pending: VecDeque<Pending>,
+    /// Since when there has been something to read, in nanoseconds since 1970.
+    behind_since: Option<u64>,
+    /// The same for what was read last.
+    arrived: u64,
+    lost: Lost,
+    /// A scan saw it shorter than it was: what it holds since is another generation's, which the next read will tell.
+    shrunk: bool,
+    /// No source has it any more, and the rest of it is not read: when files were looked for last before that, in microseconds since 1970.
+    left: Option<u64>,
 }
 
 /// What a generation is opened with.
@@ -195,6 +232,8 @@ impl Generation {
         if offset > 0 {
             line.detect(content.first());
         }
+        // What is there by now is as old as the last write at least.
+        let behind_since = (metadata.len() > offset).then(|| written(&metadata));
         let mut known = group.known();
         if let Some(known) = &mut known {
             line.know(Arc::clone(&known.borrow_and_update()));
@@ -233,7 +272,68 @@ impl Generation {
             line,
             known,
             capped: false,
+            start: offset,
+            pending: VecDeque::new(),
+            behind_since,
+            arrived: 0,
+            lost: Lost::default(),
+            shrunk: false,
+            left: None,
         })
+    }
+
+    /// Belongs to this group from now on, the one of this index.
+    pub fn renew(&mut self, index: usize, group: &Group) {
+        self.group = index;
+        let added = group.added_with_id(group.added(&self.lane_path.to_string_lossy()), self.tag);
+        self.line.renew(&group.line, added, self.content.first());
+        self.known = group.known();
+        if let Some(known) = &mut self.known {
+            self.line.know(Arc::clone(&known.borrow_and_update()));
+        }
+    }
+
+    /// No source has it any more: nothing more of it is read. Files were looked for last at `seen`. Answers how many bytes that are there nobody gets
+    /// of it now.
+    pub fn leave(&mut self, seen: u64) -> u64 {
+        // The beginning of a record is delivered, that of a line is not.
+        let carried = self.carry.len() as u64;
+        let unread = self.give_up(false) + carried;
+        self.lost.read += carried;
+        (self.left, self.state) = (Some(seen), State::Done);
+        unread
+    }
+
+    /// Whether no source has it any more.
+    pub fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// A source has it again, before all that was read of it was delivered. Answers when it left.
+    pub fn come_back(&mut self, state: State, now: Instant) -> Option<u64> {
+        self.state = state;
+        self.ended_at = None;
+        self.wake(now);
+        let left = self.left.take();
+        if left.is_some() {
+            // What was given up is found once more: it counts for what it was and for what becomes of it now.
+            let carried = self.carry.len() as u64;
+            self.lost.read -= carried;
+            self.lost.unread += carried;
+        }
+        left
+    }
+
+    /// Whether something is held back of what was read that is more than a beginning of a line.
+    pub fn holds_back(&self) -> bool {
+        self.line.held_from().is_some()
+    }
+
+    /// Makes events of what is held back, but for the beginning of a line: whoever reads it again has the whole of it.
+    pub fn let_go(&mut self, max_event: usize, lines: &mut Lines) -> Read {
+        self.line.let_go(max_event, lines);
+        let at = self.content.end() - self.carry.len() as u64;
+        Read::Lines { start: at, end: at }
     }
 
     /// Whether it has a descriptor.
@@ -304,7 +404,7 @@ impl Generation {
     pub fn move_to(&mut self, file: File) -> io::Result<()> {
         let metadata = file.metadata()?;
         (self.file_id, self.born) = (FileId::of(&metadata), born(&metadata));
-        self.size = metadata.len();
+        self.set_size(metadata.len());
         self.file = Some(file);
         self.modified = (0, 0);
         self.noted = None;
@@ -412,14 +512,19 @@ impl Generation {
         if self.was_truncated(&metadata, n)? {
             return Ok(Read::Truncated);
         }
-        self.size = metadata.len();
+        self.set_size(metadata.len());
         if n == 0 {
             self.ended_at = Some(now);
+            self.behind_since = None;
             self.pause(now);
             return Ok(Read::End);
         }
         chunk[..carried].copy_from_slice(&self.carry);
         self.head_grew |= self.content.extend(&chunk[carried..carried + n], now);
+        self.arrived = *self.behind_since.get_or_insert_with(|| written(&metadata));
+        if self.content.end() >= self.size {
+            self.behind_since = None;
+        }
         self.grew_at = now;
         self.poll = POLL_HOT;
         self.ended_at = None;
@@ -492,6 +597,11 @@ impl Generation {
         !self.carry.is_empty() || self.line.held_from().is_some()
     }
 
+    /// How many bytes of them there are.
+    fn unfinished_bytes(&self) -> u64 {
+        self.carry.len() as u64 + self.line.held_bytes()
+    }
+
     /// The bytes from the first of these to the last.
     pub fn partial_line_bytes(&self) -> u64 {
         let carried = self.content.end() - self.carry.len() as u64;
@@ -500,12 +610,79 @@ impl Generation {
 
     /// Whether everything that was read is committed.
     pub fn is_committed(&self) -> bool {
-        self.tracker.committed() == self.content.end()
+        let carried = if self.has_left() { self.carry.len() as u64 } else { 0 };
+        self.tracker.committed() == self.content.end() - carried
+    }
+
+    /// Bytes that it was seen to hold, from where reading began, whatever became of them.
+    pub fn found(&self) -> u64 {
+        self.size.max(self.content.end()) - self.start + self.lost.unread + self.lost.cut
+    }
+
+    /// Bytes that were read and are neither settled nor given up.
+    pub fn in_flight(&self) -> u64 {
+        (self.content.end() - self.start).saturating_sub(self.tracker.settled() + self.lost.read)
+    }
+
+    /// Bytes that were gone before they were read, while the file went on.
+    pub fn cut(&self) -> u64 {
+        self.lost.cut
+    }
+
+    /// Nobody gets what was not read of it, nor, if that is asked for, the beginning of a line or of a record. Answers how many bytes that is.
+    pub fn give_up(&mut self, with_unfinished: bool) -> u64 {
+        let unread = self.backlog();
+        let read = if with_unfinished { self.unfinished_bytes().min(self.in_flight()) } else { 0 };
+        self.size = self.content.end();
+        self.lost.unread += unread;
+        self.lost.read += read;
+        // Whatever it may be a copy of, it counts.
+        self.unproven = None;
+        self.behind_since = None;
+        unread + read
+    }
+
+    /// Its size by now. What was noticed of it and is not there any more was cut off before it could be read.
+    fn set_size(&mut self, size: u64) {
+        // What comes to a file that no source has is nobody's.
+        if self.has_left() {
+            return;
+        }
+        let lost = self.size.saturating_sub(size.max(self.content.end()));
+        if lost > 0 {
+            tracing::warn!(path = %self.path.display(), bytes = lost, "the end of a file is gone before it was read");
+            self.lost.cut += lost;
+        }
+        (self.size, self.shrunk) = (size, false);
+    }
+
+    /// What was read up to there is handed on; the time of its oldest event is this, if one is known.
+    pub fn note_batch(&mut self, end: u64, oldest: Option<u64>) {
+        let since = oldest.unwrap_or(self.arrived);
+        match self.pending.back_mut() {
+            Some(last) if since >= last.since && since - last.since < SAME_AGE => last.end = end,
+            _ => self.pending.push_back(Pending { end, since }),
+        }
+    }
+
+    /// How long ago the oldest byte came that is not committed, in seconds.
+    pub fn behind(&mut self, now_nanos: u64) -> Option<f64> {
+        let committed = self.tracker.committed();
+        while self.pending.front().is_some_and(|batch| batch.end <= committed) {
+            self.pending.pop_front();
+        }
+        let since = match self.pending.front() {
+            Some(batch) => batch.since,
+            None if self.in_flight() > 0 => self.arrived,
+            None if self.backlog() > 0 => self.behind_since?,
+            None => return None,
+        };
+        Some(Duration::from_nanos(now_nanos.saturating_sub(since)).as_secs_f64())
     }
 
     /// Bytes that are there and were not read yet.
     pub fn backlog(&self) -> u64 {
-        self.size.saturating_sub(self.content.end())
+        if self.has_left() { 0 } else { self.size.saturating_sub(self.content.end()) }
     }
 
     /// Has the file looked at without delay.
@@ -547,9 +724,20 @@ impl Generation {
 
     /// Takes note of a size that a scan saw, so that the backlog is right while nothing can be read.
     pub fn notice_size(&mut self, found: Option<&Metadata>) {
+        // What is in its place now is another one's.
+        if self.state == State::Done {
+            return;
+        }
         let own = || self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
         let size = found.map_or_else(own, Metadata::len);
-        self.size = self.size.max(size);
+        self.shrunk |= size < self.size;
+        if self.shrunk {
+            return;
+        }
+        self.size = size;
+        if self.backlog() > 0 {
+            self.behind_since.get_or_insert_with(unix_nanos);
+        }
     }
 
     /// The number of links to the file: 0 when it was deleted, none when it is closed.
@@ -574,6 +762,8 @@ impl Generation {
 
     /// What the checkpoint is to know of it now.
     pub fn entry(&mut self, seen: u64) -> Entry {
+        // What came after it left has been seen by nobody.
+        let seen = self.left.unwrap_or(seen);
         let offset = self.tracker.committed();
         let head_len = self.content.first().len() as u64;
         let place = (self.file_id.dev, self.file_id.ino);
@@ -630,6 +820,12 @@ impl Generation {
         let Some(file) = &self.file else { return Ok(false) };
         Ok(!self.content.is_last_in(file)? || self.content.end() == 0 && !self.content.is_first_in(file)?)
     }
+}
+
+/// When a file was last written to, in nanoseconds since 1970; now, if that is later.
+fn written(metadata: &Metadata) -> u64 {
+    let at = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    u64::try_from(at).unwrap_or(0).min(unix_nanos())
 }
 
 fn first_bytes(file: &File) -> io::Result<Vec<u8>> {

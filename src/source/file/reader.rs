@@ -4,6 +4,7 @@
 
 mod find;
 mod keep;
+mod renew;
 mod repeats;
 mod resume;
 mod rotate;
@@ -18,7 +19,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::renew::{NoRoom, Renewal, Renewed};
 use super::Group;
+use super::account::Account;
 use super::discover::Discovery;
 use super::files::Files;
 use super::generation::{Generation, READ_BYTES, State};
@@ -65,6 +68,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_SHARE: u32 = 200;
 /// ... but so often in any case.
 const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// For so long after its file was rotated, a path that has none is looked at for files that came and were rotated meanwhile.
+const VACANT_FOR: Duration = Duration::from_mins(1);
 /// How often the backlog is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that a file may be read before it is another file's turn.
@@ -96,6 +101,8 @@ pub struct Channels {
     pub record_limit: watch::Receiver<usize>,
     /// Segments of spools that are full.
     pub drops: mpsc::Receiver<keeper::Drop>,
+    /// Sources that take the place of those that there are.
+    pub renewals: mpsc::Receiver<Renewal>,
 }
 
 /// After this time a file that is gone is forgotten; until then its volume may come back.
@@ -153,7 +160,10 @@ pub struct Reader {
     left: Vec<u64>,
     /// ... and before that, and before the one before it.
     leaving: [Vec<u64>; 2],
-    behind_since: BTreeMap<usize, Instant>,
+    /// Paths whose file was rotated and that had none since: one may come and be rotated before the next look.
+    vacant: BTreeMap<PathBuf, Instant>,
+    /// What became of the bytes of files that are not there any more.
+    account: Account,
     /// Told to stop: whatever is not read by now is for the next run.
     stopping: bool,
     /// The streams that events name.
@@ -166,6 +176,12 @@ pub struct Reader {
     shaping: Vec<Shaping>,
     /// By group: repeats that are to be told of.
     repeats: VecDeque<(usize, Repeats)>,
+    /// While the sources are replaced: those before.
+    before: Option<Vec<Group>>,
+    /// And files that have a source again before all that was read of them was delivered, as they were when they lost theirs.
+    returned: Vec<Entry>,
+    /// What the last such replacement did.
+    renewed: Renewed,
     rng: fastrand::Rng,
 }
 
@@ -179,7 +195,7 @@ impl Reader {
         budget: Arc<Budget>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let now = Instant::now();
+        let (now, groups_len) = (Instant::now(), groups.len());
         let (entries, first_run) = match found {
             Found::Nothing => (Vec::new(), true),
             Found::Entries(entries) => (entries, false),
@@ -214,13 +230,17 @@ impl Reader {
             checkpoint_failures: 0,
             left: Vec::new(),
             leaving: [Vec::new(), Vec::new()],
-            behind_since: BTreeMap::new(),
+            vacant: BTreeMap::new(),
+            account: Account::new(groups_len),
             streams: Streams::default(),
             released: watch::Sender::default(),
             stopping: false,
             spare: None,
             shaping: Vec::new(),
             repeats: VecDeque::new(),
+            before: None,
+            returned: Vec::new(),
+            renewed: Renewed::default(),
             rng: fastrand::Rng::new(),
         }
     }
@@ -251,14 +271,20 @@ impl Reader {
             self.wait(&mut ch, wait).await;
         }
         self.finish_reading(&mut ch).await;
-        self.tell_transforms();
+        self.tell();
         let Channels { batches, mut settled, checkpoints, .. } = ch;
         drop(batches);
         // What is left to do is up to others.
         self.beat(Doing::Nothing);
         while let Some(spans) = settled.recv().await {
             self.settle(spans);
+            let now = Instant::now();
+            if self.next_tell <= now {
+                self.next_tell = now + TELL_INTERVAL;
+                self.tell();
+            }
         }
+        self.tell();
         self.release_segments();
         let entries = self.snapshot(Instant::now());
         // The writer ends when this sender does, after it has written what it was given.
@@ -274,7 +300,8 @@ impl Reader {
         }
         if self.next_tell <= now {
             self.next_tell = now + TELL_INTERVAL;
-            self.tell(ch, now);
+            self.drop_left();
+            self.tell();
             // What there is no room for now is told of the next time.
             self.tell_repeats(ch, false);
         }
@@ -318,9 +345,14 @@ impl Reader {
         }
         while !ch.batches.is_closed() {
             let now = Instant::now();
+            if self.next_tell <= now {
+                self.next_tell = now + TELL_INTERVAL;
+                self.tell();
+            }
             (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);
             self.next_sweep = now + SWEEP_INTERVAL;
-            let mut wait = self.read_due(ch, now).or_else(|| self.flush_last_lines(ch, stopped, now));
+            let mut wait = self.let_go_of_left(ch).or_else(|| self.read_due(ch, now));
+            wait = wait.or_else(|| self.flush_last_lines(ch, stopped, now));
             self.checkpoint(ch, now);
             // A writer that goes on writes for the next run: one look at its end is enough.
             let unfinished = |g: &Generation| {
@@ -360,6 +392,7 @@ impl Reader {
             Some(Wait::Sender) => Doing::ForSender,
             None => Doing::ForFiles,
         });
+        let mut renewal = None;
         tokio::select! {
             biased;
             changed = ch.stop.changed() => if changed.is_err() { sleep_until(wake).await },
@@ -371,6 +404,7 @@ impl Reader {
             () = self.budget.freed(), if wait == Some(Wait::Memory) => {}
             _ = ch.batches.reserve(), if wait == Some(Wait::Sender) => {}
             Some(order) = ch.drops.recv() => self.drop_segment(order),
+            Some(asked) = ch.renewals.recv() => renewal = Some(asked),
             () = self.watch.written() => {}
             () = self.watch.hint() => {
                 self.hinted_scan = Some(Instant::now().max(self.scan_again));
@@ -383,6 +417,9 @@ impl Reader {
         }
         while let Ok(spans) = ch.settled.try_recv() {
             self.settle(spans);
+        }
+        if let Some(renewal) = renewal {
+            self.renew(ch, renewal);
         }
     }
 }

@@ -26,9 +26,10 @@ pub(super) fn finds_nothing(redact: &Redact, event: &Event<'_>, scratch: &mut St
         }
         scratch.push_str(" \"");
     }
-    !redact.words.could_be_in(scratch)
-        && !(redact.with.is_nothing() && scratch.contains(With::REMOVED))
-        && !redact.presets.iter().any(|preset| could_have(*preset, scratch))
+    let could_be = redact.words.could_be_in(scratch)
+        || redact.with.is_nothing() && scratch.contains(With::REMOVED)
+        || redact.presets.iter().any(|preset| could_have(*preset, scratch));
+    !could_be
 }
 
 /// Appends a text, and answers whether it reads as it is written: escapes that only part words are blanks, others need a thorough look.

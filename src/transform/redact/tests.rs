@@ -225,7 +225,7 @@ impl Maker {
 fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
-            b' ' if text.len() % 2 == 0 => out.push('+'),
+            b' ' if text.len().is_multiple_of(2) => out.push('+'),
             _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
             _ => write!(out, "%{byte:02X}").unwrap(),
         }

@@ -12,7 +12,7 @@ use super::super::generation::{Generation, Opening, State, open};
 use super::super::identity::{FileId, Overlap};
 use super::super::known::place;
 use super::super::siblings::{Sibling, is_rotated_name, siblings};
-use super::Reader;
+use super::{Reader, VACANT_FOR};
 use crate::checkpoint::Entry;
 use crate::clock;
 use crate::config::StartAt;
@@ -49,7 +49,11 @@ impl Reader {
         let target_dir = |g: &Generation| g.target.as_ref()?.parent().map(Path::to_owned);
         let links = self.files.iter().filter_map(target_dir);
         self.watch.set(scan.directories.iter().cloned().chain(links).collect());
-        let rotated = self.follow_renames(&scan, now);
+        if self.before.is_some() {
+            self.regroup(&scan, now);
+        }
+        let mut rotated = self.follow_renames(&scan, now);
+        rotated.extend(self.vacant.keys().cloned());
         self.unreadable.clear();
         let ignored = scan.ignored.clone();
         let mut new: Vec<_> = scan.files.into_iter().filter(|(id, _)| self.files.by_file(*id).is_none()).collect();
@@ -62,15 +66,52 @@ impl Reader {
             new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
         } else {
             self.warn_of_history(&new);
-            self.resume(&mut new, now);
         }
+        self.resume(self.to_resume(), &mut new, now);
         for candidate in new {
             self.open_candidate(candidate, now);
         }
+        self.note_vacant(rotated, now);
+        self.before = None;
         // What was there before the first look is nothing that was missed.
         self.looked_at = if self.scanned { began } else { began + CLOCK_SLACK };
         self.scanned = true;
         self.count_files(&ignored);
+    }
+
+    /// Of paths whose file was rotated, notes those that have no other one yet.
+    fn note_vacant(&mut self, rotated: Vec<PathBuf>, now: Instant) {
+        let before = std::mem::take(&mut self.vacant);
+        for path in rotated {
+            let since = before.get(&path).copied().unwrap_or(now);
+            if now < since + VACANT_FOR && self.files.live_in(&path).is_empty() {
+                self.vacant.insert(path, since);
+            }
+        }
+    }
+
+    /// Of the files that are known, those that may have been renamed, copied or replaced while nobody looked: all at the first look, and then those
+    /// that had no source.
+    fn to_resume(&self) -> Vec<Entry> {
+        match &self.before {
+            _ if !self.scanned => self.known.entries().cloned().collect(),
+            None => Vec::new(),
+            Some(before) => {
+                let is_back = |entry: &&Entry| {
+                    let path = Path::new(&entry.path);
+                    self.groups.iter().any(|g| g.names(path)) && !before.iter().any(|g| g.names(path))
+                };
+                self.known.entries().filter(is_back).cloned().collect()
+            }
+        }
+    }
+
+    /// Whether a file is there that nobody has known of because it had no source.
+    fn is_from_before(&self, path: &Path) -> bool {
+        match &self.before {
+            _ if !self.scanned => self.first_run,
+            before => before.as_ref().is_some_and(|before| !before.iter().any(|g| g.has(path))),
+        }
     }
 
     fn count_files(&self, ignored: &BTreeMap<usize, i64>) {
@@ -85,7 +126,8 @@ impl Reader {
                 State::Done => {}
             }
         }
-        for (index, (group, [live, draining, quiet])) in self.groups.iter().zip(counts).enumerate() {
+        let groups = self.groups.iter().zip(counts).enumerate();
+        for (index, (group, [live, draining, quiet])) in groups.filter(|(_, (group, _))| !group.has_left) {
             let count = |state: &str, n: i64| self.metrics.files.with_label_values(&[&*group.name, state]).set(n);
             count("live", live);
             count("quiet", quiet);
@@ -147,7 +189,8 @@ impl Reader {
             return self.go_on(&entry, group, path, file, now);
         }
         let is_first = self.first_run && !self.scanned;
-        let offset = if is_first && self.groups[group].start_at == StartAt::End { metadata.len() } else { 0 };
+        let is_skipped = self.groups[group].start_at == StartAt::End && self.is_from_before(path);
+        let offset = if is_skipped { metadata.len() } else { 0 };
         // One that was linked follows the files that had any of its names.
         let has_lane = |name: &&Path| self.files.lane_path(name).is_some();
         let path = others.iter().map(PathBuf::as_path).chain([path]).find(has_lane).unwrap_or(path);
@@ -231,6 +274,17 @@ impl Reader {
             let missed = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since).collect();
             self.adopt_missed(lane, missed, now);
         }
+    }
+
+    /// Copies of what a truncated file held between two reads, which may lie far apart while there is no room for any: it was copied and truncated more
+    /// than once meanwhile. Answers whether there are some.
+    pub(super) fn find_missed_copies(&mut self, lane: &Path, last_growth: Instant, now: Instant) -> bool {
+        let since = clock::now().checked_sub(now.saturating_duration_since(last_growth) + CLOCK_SLACK);
+        let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
+        let missed: Vec<Sibling> = rotated_siblings(lane).into_iter().filter(|s| s.created() >= since).collect();
+        let before = self.files.ids().len();
+        self.adopt_missed(lane, missed, now);
+        self.files.ids().len() > before
     }
 
     pub(super) fn adopt_missed(&mut self, lane: &Path, missed: Vec<Sibling>, now: Instant) {

@@ -1,16 +1,17 @@
 //! What is settled, and the notes of it: tracker, journal, checkpoint, metrics.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use prometheus::IntCounter;
 use tokio::time::Instant;
 
+use super::super::account;
 use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
 use crate::checkpoint::Entry;
-use crate::clock::{now as now_of_day, unix_micros};
+use crate::clock::{now as now_of_day, unix_micros, unix_nanos};
 use crate::event::{SourceId, Span};
-use crate::kinesis::oldest_unsent;
 use crate::metrics::derived::Families;
+use crate::metrics::ledger::raise;
 use crate::transform::Counts;
 
 impl Reader {
@@ -19,6 +20,8 @@ impl Reader {
         for span in spans {
             if self.files.update(span.source, |g| g.tracker.settle(span.start, span.end)).is_some() {
                 moved.insert(span.source);
+            } else {
+                self.account.settle_of_gone(span);
             }
         }
         for id in moved {
@@ -101,32 +104,30 @@ impl Reader {
         entries
     }
 
-    pub(super) fn tell(&mut self, ch: &Channels, now: Instant) {
-        let oldest = oldest_unsent(&ch.sender.borrow());
-        let mut backlogs = vec![0; self.groups.len()];
+    /// Tells where the bytes of all files are, as one picture, and what transforms have done.
+    pub(super) fn tell(&mut self) {
+        let Self { files, groups, account, .. } = self;
         let mut held = 0;
-        for generation in self.files.iter() {
-            backlogs[generation.group] += generation.backlog();
-            held += if generation.deleted_at.is_some() && generation.is_open() { generation.size } else { 0 };
-        }
-        self.metrics.deleted_held_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
-        for (index, (group, backlog)) in self.groups.iter().zip(backlogs).enumerate() {
-            if backlog == 0 {
-                self.behind_since.remove(&index);
+        let mut picture = account.picture(groups.iter().map(|group| Arc::clone(&group.name)));
+        let now = unix_nanos();
+        files.for_each(|g| {
+            held += if g.deleted_at.is_some() && g.is_open() { g.size } else { 0 };
+            if let Some((_, bytes)) = picture.sources.get_mut(g.group) {
+                account::add(bytes, g, now);
             }
-            let since = (backlog > 0).then(|| *self.behind_since.entry(index).or_insert(now));
-            let oldest = since.into_iter().chain(oldest).min();
-            let name = &[&*group.name];
-            self.metrics.backlog_bytes.with_label_values(name).set(i64::try_from(backlog).unwrap_or(i64::MAX));
-            self.metrics.backlog_seconds.with_label_values(name).set(oldest.map_or(0.0, |at| (now - at).as_secs_f64()));
-        }
+            if g.cut() > 0 {
+                *picture.abandoned.entry("truncated").or_default() += g.cut();
+            }
+        });
+        self.metrics.deleted_held_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.metrics.picture.send_replace(Arc::new(picture));
         self.tell_transforms();
     }
 
     /// Tells what transforms have done and counted.
     pub(super) fn tell_transforms(&self) {
         let mut families = Families::default();
-        for (group, shaping) in self.groups.iter().zip(&self.shaping) {
+        for (group, shaping) in self.groups.iter().zip(&self.shaping).filter(|(group, _)| !group.has_left) {
             let (pipeline, Some(state)) = (&group.line.shape.pipeline, shaping.state()) else { continue };
             let (m, source) = (&self.metrics, &*group.name);
             for (index, (name, counts)) in pipeline.counts(state).enumerate() {
@@ -146,13 +147,11 @@ impl Reader {
             }
         }
         let text = families.render();
-        if !text.is_empty() {
-            self.metrics.derived.send_replace(text.into());
-        }
+        let text: Arc<[u8]> = text.into();
+        self.metrics.derived.send_if_modified(|before| {
+            let is_new = *before != text;
+            *before = text;
+            is_new
+        });
     }
-}
-
-/// Brings a counter that nobody else changes to a total.
-fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
 }

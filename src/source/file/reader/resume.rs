@@ -48,11 +48,11 @@ struct Past<'a> {
 }
 
 impl Reader {
-    /// The first scan goes on where the last run left: files that are where they were, files that were renamed or copied meanwhile, and rotated
-    /// files that came and went. A file's predecessors are adopted before it, so that a lane's lines keep their order.
-    pub(super) fn resume(&mut self, new: &mut Vec<Candidate>, now: Instant) {
-        let entries: Vec<Entry> = self.known.entries().cloned().collect();
-        if entries.is_empty() {
+    /// Goes on where the last run left these files, or this one did: files that are where they were, files that were renamed or copied meanwhile,
+    /// and rotated files that came and went. A file's predecessors are adopted before it, so that a lane's lines keep their order.
+    pub(super) fn resume(&mut self, entries: Vec<Entry>, new: &mut Vec<Candidate>, now: Instant) {
+        let returned = std::mem::take(&mut self.returned);
+        if entries.is_empty() && returned.is_empty() {
             return;
         }
         let mut places = Places::default();
@@ -69,7 +69,8 @@ impl Reader {
             }
         }
         *new = rest;
-        self.find_come_and_gone(&entries, &claimed, &mut places, now);
+        let lanes: Vec<&Entry> = entries.iter().chain(&returned).collect();
+        self.find_come_and_gone(&lanes, &claimed, &mut places, now);
         new.retain(|c| self.files.by_file(FileId::of(&c.metadata)).is_none());
     }
 
@@ -120,6 +121,7 @@ impl Reader {
         });
         pasts.extend(anew);
         pasts.retain(|past| past.is_copy || !claimed.contains(&past.file.id));
+        pasts.retain(|past| self.files.by_file(past.file.id).is_none());
         // What a truncated file holds now was written after what its copy holds.
         pasts.sort_by_cached_key(|past| (past.file.modified(), past.is_new, past.file.created()));
         (pasts, claimed)
@@ -141,7 +143,10 @@ impl Reader {
             // first line to see that of one that was deleted since.
             let may_be_copy = is_there || entry.head_len >= HEAD_BYTES as u64;
             let is_itself = self.known.of(file, &s.metadata)?.is_some_and(|e| !e.unproven || !may_be_copy);
-            let is_copy = !is_itself && is_likely(s) && has_content(file, &s.metadata, entry)?;
+            let is_copy = !is_itself
+                && self.files.by_file(s.id).is_none()
+                && is_likely(s)
+                && has_content(file, &s.metadata, entry)?;
             let is_log = self.groups.iter().any(|g| g.names(&s.path));
             Ok(is_copy && !self.is_anothers([was, &lane], s, entry.offset, is_log))
         };
@@ -217,7 +222,13 @@ impl Reader {
     }
 
     /// Files that came after the last look of the last run and were rotated before this one: nobody has seen them yet.
-    fn find_come_and_gone(&mut self, entries: &[Entry], claimed: &BTreeSet<FileId>, places: &mut Places, now: Instant) {
+    fn find_come_and_gone(
+        &mut self,
+        entries: &[&Entry],
+        claimed: &BTreeSet<FileId>,
+        places: &mut Places,
+        now: Instant,
+    ) {
         let mut lanes: BTreeMap<PathBuf, u64> = BTreeMap::new();
         for entry in entries {
             for path in [PathBuf::from(&entry.path), lane_of(entry)] {

@@ -135,9 +135,8 @@ impl Reader {
         if let Some((_, file)) = found {
             return matches!(self.files.update(id, |g| g.move_to(file)), Some(Ok(())));
         }
-        let unread = generation.backlog();
         self.metrics.rotations.with_label_values(&["delete"]).inc();
-        self.give_up(id, "deleted", unread);
+        self.give_up(id, "deleted", true);
         self.files.update(id, |g| {
             g.state = State::Done;
             g.replaced = true;
@@ -145,10 +144,12 @@ impl Reader {
         false
     }
 
-    fn give_up(&self, id: SourceId, reason: &str, bytes: u64) {
-        self.metrics.abandoned_bytes.with_label_values(&[reason]).inc_by(bytes);
-        if let Some(generation) = self.files.get(id).filter(|_| bytes > 0) {
-            tracing::warn!(path = %generation.path.display(), bytes, reason, "the rest of a file is not delivered");
+    /// Nobody gets what was not read of a file, nor, with what is unfinished, the beginning of a line or a record that was.
+    fn give_up(&mut self, id: SourceId, reason: &'static str, with_unfinished: bool) {
+        let given_up = self.files.update(id, |g| (g.give_up(with_unfinished), g.path.clone()));
+        if let Some((bytes, path)) = given_up.filter(|(bytes, _)| *bytes > 0) {
+            self.account.abandon(reason, bytes);
+            tracing::warn!(path = %path.display(), bytes, reason, "the rest of a file is not delivered");
         }
     }
 
@@ -157,7 +158,7 @@ impl Reader {
     pub(super) fn truncated(&mut self, ch: &mut Channels, id: SourceId, permit: Permit, now: Instant) {
         let Some(old) = self.files.get(id) else { return };
         let (group, path, lane, state) = (old.group, old.path.clone(), old.lane_path.clone(), old.state);
-        let birth = Some(old.birth);
+        let (birth, last_growth) = (Some(old.birth), old.grew_at);
         let file = match self.find_copy(old) {
             Some((copy, file, Overlap::Whole)) => {
                 self.metrics.rotations.with_label_values(&["copytruncate"]).inc();
@@ -183,12 +184,13 @@ impl Reader {
                 self.metrics.rotations.with_label_values(&["truncate"]).inc();
                 let unread = old.backlog();
                 tracing::warn!(path = %path.display(), unread, "a file was truncated and is read from its beginning; bytes that were unread at the last look are gone, since no copy of it lies beside it");
-                self.give_up(id, "truncated", unread);
                 self.flush(ch, id, permit);
                 self.end_truncated(id)
             }
         };
         let Some(Ok(Some(file))) = file else { return };
+        // What came in between is before what the file holds now.
+        let birth = birth.filter(|_| state != State::Live || !self.find_missed_copies(&path, last_growth, now));
         // Under a name that no glob has, it may be another file's copy now.
         let unproven = state != State::Live;
         let again = Adoption { group, path, lane, offset: 0, tag: self.rng.u64(..), state, unproven, birth };
@@ -198,7 +200,9 @@ impl Reader {
         }
     }
 
+    /// What was noticed of it and not read is gone.
     fn end_truncated(&mut self, id: SourceId) -> Option<std::io::Result<Option<File>>> {
+        self.give_up(id, "truncated", true);
         self.files.update(id, |g| {
             g.state = State::Done;
             // What it was is gone: no checkpoint can describe it any more.
@@ -271,6 +275,9 @@ impl Reader {
     /// Lets go of rotated files that are read to their end and have not grown for a while, and of deleted ones that nobody will ever have
     /// read.
     pub(super) fn retire(&mut self, ch: &mut Channels, now: Instant) {
+        if self.let_go_of_left(ch).is_some() {
+            return;
+        }
         let over = |g: &&Generation| {
             let ended = !g.may_grow(self.groups[g.group].rotate_wait);
             matches!(g.state, State::Draining(_)) && (ended || self.wait_is_over(g, now))
@@ -286,10 +293,7 @@ impl Reader {
                     Err(_) => return,
                 }
             }
-            let unread = self.files.get(id).map_or(0, |g| g.backlog() + g.partial_line_bytes());
-            if unread > 0 {
-                self.give_up(id, "deleted", unread);
-            }
+            self.give_up(id, "deleted", true);
             self.files.update(id, |g| g.state = State::Done);
         }
         let done: Vec<SourceId> = self.files.closing().filter(|g| g.state == State::Done).map(|g| g.id).collect();
@@ -298,7 +302,7 @@ impl Reader {
             let is_over = self.files.update(id, |g| {
                 let is_deleted = g.links() == Some(0);
                 g.replaced |= is_deleted;
-                is_deleted || g.is_committed()
+                is_deleted || g.in_flight() == 0
             });
             if is_over == Some(true) {
                 self.forget(id);
@@ -315,6 +319,7 @@ impl Reader {
     pub(super) fn forget(&mut self, id: SourceId) {
         let Some(mut generation) = self.files.remove(id) else { return };
         self.left.push(generation.tag);
+        self.account.close(&generation);
         self.release_segment(&mut generation);
         // It may come back under a name that a glob names, and is not to be sent again then.
         if !generation.replaced {

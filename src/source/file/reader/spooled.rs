@@ -77,14 +77,31 @@ impl Reader {
             Some(g) => g.content().end() - g.partial_line_bytes(),
             None => self.known_offset(path).unwrap_or(0),
         };
-        match count_events(path, from) {
+        let counted = count_events(path, from);
+        if read.is_none() && counted.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            // All of it was delivered, and it was removed, before the order came.
+            done.send(()).ok();
+            return;
+        }
+        let bytes = match read {
+            Some(id) => self.files.update(id, |g| (g.group, g.give_up(true))),
+            // It was not begun in this run.
+            None => self.groups.iter().position(|group| group.name == source).map(|group| {
+                let bytes = segment.bytes.saturating_sub(from);
+                self.account.find(group, bytes);
+                (group, bytes)
+            }),
+        };
+        match counted {
             Ok(events) => {
-                self.metrics.events.with_label_values(&[&*source]).inc_by(events);
-                self.metrics.dropped_events.with_label_values(&["spool", "drop_oldest"]).inc_by(events);
+                self.metrics.aside.dropped(&source, ("spool", "drop_oldest"), events);
+                if let Some((group, bytes)) = bytes {
+                    self.account.settle(group, bytes);
+                }
                 tracing::warn!(source = &*source, events, "the spool is full, and its oldest events are dropped");
             }
             Err(error) => {
-                self.metrics.abandoned_bytes.with_label_values(&["spool"]).inc_by(segment.bytes.saturating_sub(from));
+                self.account.abandon("spool", bytes.map_or(0, |(_, bytes)| bytes));
                 tracing::error!(path = %path.display(), %error, "a segment of the spool cannot be read, and is dropped with all that it holds");
             }
         }

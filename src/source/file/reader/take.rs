@@ -335,6 +335,8 @@ impl Reader {
         (start, end): (u64, u64),
         mut permit: Permit,
     ) {
+        let oldest = lines.counts.shaped.oldest;
+        self.files.update(id, |g| g.note_batch(end, oldest));
         let Some(generation) = self.files.get(id) else { return };
         let group = &self.groups[generation.group];
         let rejected: usize = lines.rejected.iter().map(|r| r.line.len()).sum();
