@@ -29,11 +29,11 @@ FROM --platform=${BUILDPLATFORM} ${RUST} AS compile
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG TARGETARCH
 WORKDIR /build
-# Relocations in a thirtieth of the room, and no tables for unwinding, which a panic that aborts does not do: 1.5 MB less.
+# Relocations in a thirtieth of their room: 0.8 MB less.
 ENV CARGO_TERM_COLOR=never \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-    RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C force-unwind-tables=no"
+    RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 
 # ring and zstd have parts in C. For the builder's own architecture everything is there.
 # hadolint ignore=DL3008

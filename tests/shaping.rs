@@ -94,6 +94,98 @@ fn problems(source: &str) -> Vec<String> {
     load(source).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
+/// Texts that other programs have stumbled over.
+const AWKWARD: [&str; 40] = [
+    "",
+    " ",
+    "\t",
+    "null",
+    "NaN",
+    "-",
+    "--",
+    "-0",
+    "1e999",
+    "0x1f",
+    "١٢٣",
+    "1,000.00",
+    "true",
+    "undefined",
+    "\\",
+    "\"",
+    "'\"`\"'",
+    "{}",
+    "[",
+    "{\"a\":{\"a\":",
+    "%s%n%p %d",
+    "$(date) `date` ${HOME}",
+    "'; DROP TABLE lines; --",
+    "<script>alert(1)</script>",
+    "../../../../etc/passwd%00",
+    "a=b c==\"d\" e='",
+    "x\u{0}\u{1}\u{7f}\u{80}\u{85}\u{a0}",
+    "a \u{feff}bom",
+    "\u{202e}backwards\u{202c}",
+    "\u{200b}\u{200d}\u{2028}\u{2029}",
+    "Z\u{0334}\u{0321}\u{0335}a\u{0334}\u{0356}l\u{0337}\u{0489}g\u{0338}o\u{0334}",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 👍🏿",
+    "田中さんにあげて下さい",
+    "הָיְתָהtestالصفحات",
+    "ﷺ ﬃ İ ß ſ",
+    "\u{10ffff}\u{e000}\u{fffd}\u{fffe}",
+    "\u{1b}[31m red \u{1b}[0m",
+    "2026-13-45T99:99:99Z",
+    "<999>1 - - - - - -",
+    "CEF:0|\\||=|",
+];
+
+#[test]
+fn awkward_texts_come_out_as_they_went_in() {
+    for awkward in AWKWARD {
+        let object = format!(r#"{{"s":{},"n":1}}"#, Value::from(awkward));
+        assert_eq!(text("parse: json", &object), object);
+        assert_eq!(text("parse: [json, raw]\ntransforms: [{set: {n: 1}}]", &object), object);
+        // As a line of its own it stays what it is, or is what a parser that fits says.
+        let line = awkward.replace('\n', " ");
+        for parser in NAMES {
+            let options = match parser {
+                "regex" => r"{as: regex, pattern: '^(?P<a>\S+)\s(?P<b>.*)'}",
+                "grok" => "{as: grok, pattern: '%{WORD:w} %{GREEDYDATA:rest}'}",
+                other => other,
+            };
+            let made = make(&format!("parse: [{options}]\nadd: {{offset: true}}"), format!("{line}\n").as_bytes());
+            assert!(made.events.len() == 1 || line.trim_ascii().is_empty(), "{parser}: {line:?}: {:?}", made.events);
+            let refused = made.lines.counts.parse_errors == 1;
+            assert!(!refused || made.events[0]["message"] == line.as_str(), "{parser}: {line:?}: {:?}", made.events);
+        }
+    }
+    // What stands for half a character passes as it stands, which no reader makes a text of.
+    let half = r#"{"s":"\ud800"}"#;
+    let made = make("parse: json", half.as_bytes());
+    assert_eq!(made.lines.events.len(), 1);
+}
+
+#[test]
+fn an_object_of_ten_megabytes_keeps_every_byte() {
+    let numbers = (0..1_240_000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let object = format!(r#"{{"numbers": [{numbers}], "last": 1.0}}"#);
+    assert!(object.len() > 10_000_000, "{}", object.len());
+    // One record does not hold it: its parts do.
+    for source in ["parse: json\nmax_line_bytes: 10MiB", "parse: [json, raw]\ntransforms: [{remove: [last]}]"] {
+        let made = make_in_pieces(source, format!("{object}\n").as_bytes(), 1 << 20);
+        let parts = made.events.iter().map(|part| part["message"].as_str().unwrap());
+        assert!(parts.collect::<String>() == object, "{source}");
+        assert_eq!(made.events.last().unwrap()["partial_last"], "true");
+        assert!(made.lines.counts.split >= 1, "{source}");
+    }
+    // As a whole, where a record could hold it.
+    let mut event = kinetail::event::Event::default();
+    event.read_json(&object).unwrap();
+    let mut out = Vec::new();
+    event.write_to(&mut out);
+    let same = String::from_utf8(out).unwrap();
+    assert!(same == object.replacen(": ", ":", 1).replacen(", \"last\": ", ",\"last\":", 1));
+}
+
 #[test]
 fn the_first_of_a_chain_that_fits_makes_the_event() {
     let chain = "parse: [json, logfmt, raw]";

@@ -5,7 +5,7 @@
 
 DIR is promtool.sh's folder. The stream is the bench harness' kinesis-sink if it is given, and kinetail local otherwise: 1 MiB and 1000 records a second for each
 shard, both. First comes what a stream of four shards takes, 5000 lines a second, of which nothing may be throttled or late. Then more is written than two shards
-take, which also refuse one record in twenty as throttled, then less, until all is there. Backlog growth, the part of the records that is throttled by shard,
+take, then less, until all is there, and then one record in twenty is refused as throttled. Backlog growth, the part of the records that is throttled by shard,
 and the time to drain are asked of Prometheus with the queries of README, and have to be within 5 % of what the stream and the writers counted over the time
 between the first and the last scrape that the query saw.
 """
@@ -276,7 +276,6 @@ class Case:
 
     def over(self, stream, writers, running, prometheus):
         window = round(self.opt.seconds)
-        stream.refuse(0.05)
         # The first refusals teach what a share is.
         time.sleep(8 + window)
         self.check_metrics(running[0])
@@ -286,9 +285,6 @@ class Case:
             writer.rate /= 5
         span = prometheus.seen(window, full)
         grown = prometheus.query(self.expr("Backlog growth", window), full)
-        ratio = {m["shard"]: v for m, v in prometheus.query(self.expr("throttled", window), full)}
-        # What is refused by chance would make the way down uneven.
-        stream.refuse(0)
         draining = self.opt.seconds / 2
         time.sleep(draining + 5)
         asked = time.time()
@@ -296,13 +292,19 @@ class Case:
         # When the files' ends are reached: from then on everything that is written is delivered at once.
         reached = self.reached(running)
         self.check_metrics(running[0])
+        # Refused by chance, too: before, that would have made the way down uneven.
+        stream.refuse(0.05)
+        time.sleep(window + 2)
+        at = time.time()
+        ratio = {m["shard"]: v for m, v in prometheus.query(self.expr("throttled", window), at)}
+        _, came = stream.between(*prometheus.seen(window, at))
+        stream.refuse(0)
         self.finish(stream, writers, running)
         # What a byte of a file takes in the stream: all of it is there.
         share = sum(w.bytes for w in writers) / stream.bytes(time.time())
         written = sum(w.at(span[1]) - w.at(span[0]) for w in writers)
         stored = (stream.bytes(span[1]) - stream.bytes(span[0])) * share
         self.compare("backlog growth, bytes a second", sum(v for _, v in grown), (written - stored) / (span[1] - span[0]))
-        _, came = stream.between(*span)
         if by_chance := came.pop("all", (0, 0, 0))[2]:
             # All together, then.
             shards = [f"shardId-{i:012d}" for i in range(self.shards)]
