@@ -144,18 +144,33 @@ class Fake:
         extra = {"ExplicitHashKey": hash_key} if hash_key and hash_key != "None" else {}
         return {"PartitionKey": key, "Data": data, **extra}
 
-    def metrics(self):
-        help_line = "# HELP kinetail_kinesis_user_records_total Events delivered.\n"
-        kind = "# TYPE kinetail_kinesis_user_records_total counter\n"
+    def metrics(self, opened=False):
+        """One family of each kind, as text or as OpenMetrics: what kinds are there and what counters and infos are called differs."""
+        families = (
+            ("kinetail_kinesis_user_records", "_total", "counter", "counter", [("_total{stream=\"s\"}", self.sent)]),
+            ("kinetail_build", "_info", "info", "gauge", [("_info{version=\"0\"}", 1)]),
+            ("kinetail_files", "", "gauge", "gauge", [("", 1)]),
+            ("kinetail_put_seconds", "", "histogram", "histogram",
+             [("_bucket{le=\"1.0\"}", 1), ("_bucket{le=\"+Inf\"}", 1), ("_sum", 0.5), ("_count", 1)]),
+        )
+        text = ""
+        for name, end, opened_kind, kind, samples in families:
+            family, kind = (name, opened_kind) if opened else (name + end, kind)
+            text += f"# HELP {family} What the fake agent says.\n# TYPE {family} {kind}\n"
+            text += "".join(f"{name}{sample} {value}\n" for sample, value in samples)
         bad = "kinetail_bad{ 1\n" if self.fault == "metrics" else ""
-        return f"{help_line}{kind}kinetail_kinesis_user_records_total{{stream=\"s\"}} {self.sent}\n{bad}"
+        return text + bad + ("# EOF\n" if opened else "")
 
 
 def serve(fake, address):
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self):
-            body = {"/metrics": fake.metrics(), "/status": "{}"}.get(self.path, "ok\n").encode()
+            opened = "openmetrics" in self.headers.get("Accept", "")
+            body = {"/metrics": fake.metrics(opened), "/status": "{}"}.get(self.path, "ok\n").encode()
             self.send_response(200)
+            if self.path == "/metrics":
+                kind = "application/openmetrics-text; version=1.0.0" if opened else "text/plain; version=0.0.4"
+                self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

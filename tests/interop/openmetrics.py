@@ -40,13 +40,13 @@ def check(url, promtool=None):
     if kind != OPENMETRICS:
         found.append(f"OpenMetrics comes as {kind}")
     plain_kind, plain = scrape(url, "text/plain")
-    if not plain_kind.startswith("text/plain; version=0.0.4"):
+    if not (plain_kind or "").startswith("text/plain; version=0.0.4"):
         found.append(f"the text format comes as {plain_kind}")
     try:
         families = list(open_families(opened))
+        a, b = samples(families, MOVING), samples(text_families(plain), MOVING)
     except ValueError as error:
-        return found + [f"no OpenMetrics: {error}"]
-    a, b = samples(families, MOVING), samples(text_families(plain), MOVING)
+        return found + [f"cannot be read: {error}"]
     for key in sorted(set(a) | set(b), key=str):
         if a.get(key) != b.get(key):
             found.append(f"{key}: {a.get(key)} in OpenMetrics, {b.get(key)} as text")
