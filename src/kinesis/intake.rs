@@ -146,7 +146,7 @@ impl<P: PutRecords> Sender<P> {
                 continue;
             }
             known = None;
-            if let Some(closed) = self.add(&record, &keys, place, now) {
+            if let Some(closed) = self.add(&record, &keys, (place, size), now) {
                 self.collector.push(closed, &self.placement.shards);
             }
         }
@@ -176,15 +176,14 @@ impl<P: PutRecords> Sender<P> {
         shard.map_or(target, |shard| self.pacer.record_size(shard, target))
     }
 
-    /// Adds an event, and answers a record when one had to be closed first.
+    /// Adds an event to what is full at this size, and answers a record when one had to be closed first.
     fn add(
         &mut self,
         record: &UserRecord<'_>,
         keys: &EventKeys<'_>,
-        place: Place,
+        (place, size): (Place, usize),
         now: Instant,
     ) -> Option<KinesisRecord> {
-        let size = self.size(place.lane);
         let Self { aggregator, collector, placement, pacer, config, .. } = self;
         let (lane, target, shards) = (place.lane, config.packing.target, &placement.shards);
         let shard = aggregator.key(lane).and_then(|key| shards.shard(key.hash));

@@ -4,6 +4,7 @@ import ctypes
 import random
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -67,3 +68,15 @@ class Report:
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         print(f"{self.passed} passed, {self.failed} failed{skipped}", flush=True)
         return 1 if self.failed or not self.passed + self.skipped else 0
+
+
+def send_forward(connection, lines):
+    """One message of the Forward protocol with these lines as `log`, up to its acknowledgement."""
+    entries = b"".join(b"\x92\xce" + struct.pack(">I", int(time.time())) + b"\x81\xa3log\xda" + struct.pack(">H", len(x)) + x for x in lines)
+    connection.sendall(b"\x93\xa1t\xdc" + struct.pack(">H", len(lines)) + entries + b"\x81\xa5chunk\xa1c")
+    answer = b""
+    while not answer.endswith(b"\xa3ack\xa1c"):
+        got = connection.recv(100)
+        if not got:
+            raise RuntimeError("the connection ended")
+        answer += got

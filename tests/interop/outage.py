@@ -13,7 +13,6 @@ import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -132,15 +131,7 @@ class Case(threading.Thread):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(self.socket)
             while time.monotonic() - began < self.opt.seconds:
-                lines = numbered.lines(0, at, CHUNK, time.time_ns() // 1000, ends).splitlines()
-                entries = b"".join(b"\x92\xce" + struct.pack(">I", int(time.time())) + b"\x81\xa3log\xda" + struct.pack(">H", len(x)) + x for x in lines)
-                s.sendall(b"\x93\xa1t\xdc" + struct.pack(">H", len(lines)) + entries + b"\x81\xa5chunk\xa1c")
-                answer = b""
-                while not answer.endswith(b"\xa3ack\xa1c"):
-                    got = s.recv(100)
-                    if not got:
-                        raise RuntimeError("the connection ended")
-                    answer += got
+                common.send_forward(s, numbered.lines(0, at, CHUNK, time.time_ns() // 1000, ends).splitlines())
                 at += CHUNK
                 time.sleep(max(0, began + at / self.opt.rate - time.monotonic()))
         (self.work / "written").write_text(str(at))

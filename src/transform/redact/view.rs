@@ -22,16 +22,12 @@ impl View {
 
     /// Reads a text as the parts of a URL and forms are written: `%2F` is a slash, and a plus is a blank. What stands for no character of ASCII stays.
     pub(super) fn of_url(source: &str) -> Self {
-        let mut view =
-            Self { text: String::with_capacity(source.len()), places: vec![(0, 0)], source_len: source.len() };
-        let mut copied = 0;
+        let (mut view, mut copied) = (Self::empty(source), 0);
         for at in memchr::memchr2_iter(b'%', b'+', source.as_bytes()) {
             let Some((c, len)) = encoded(source.as_bytes().get(at..).unwrap_or_default()) else { continue };
             view.text.push_str(source.get(copied..at).unwrap_or_default());
-            view.places.push((view.text.len(), at));
-            view.text.push(c);
             copied = at + len;
-            view.places.push((view.text.len(), copied));
+            view.push(c, at..copied);
         }
         view.text.push_str(source.get(copied..).unwrap_or_default());
         view
@@ -39,21 +35,29 @@ impl View {
 
     /// Reads a text's escapes as those of JSON and, for characters of ASCII, `\x22`. A backslash that begins none stays.
     pub(super) fn of(source: &str) -> Self {
-        let mut view =
-            Self { text: String::with_capacity(source.len()), places: vec![(0, 0)], source_len: source.len() };
-        let mut rest = source;
+        let (mut view, mut rest) = (Self::empty(source), source);
         while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
             let (before, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
             view.text.push_str(before);
             let start = source.len() - escape.len();
             let (c, len) = escaped(escape).unwrap_or(('\\', 1));
-            view.places.push((view.text.len(), start));
-            view.text.push(c);
-            view.places.push((view.text.len(), start + len));
+            view.push(c, start..start + len);
             rest = escape.get(len..).unwrap_or_default();
         }
         view.text.push_str(rest);
         view
+    }
+
+    /// Nothing of a text yet.
+    fn empty(source: &str) -> Self {
+        Self { text: String::with_capacity(source.len()), places: vec![(0, 0)], source_len: source.len() }
+    }
+
+    /// Appends a character, and what stands for it in the text.
+    fn push(&mut self, c: char, source: Range<usize>) {
+        self.places.push((self.text.len(), source.start));
+        self.text.push(c);
+        self.places.push((self.text.len(), source.end));
     }
 
     /// Where a range of the view was.
