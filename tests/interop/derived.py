@@ -14,13 +14,11 @@ import http.server
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -28,6 +26,7 @@ import common
 from agent import Agent
 from common import REGION, Report, free_port, wait_for
 from outage import rss_mb
+from prometheus import Prometheus
 
 KINDS = {"book": 0.6, "music": 0.3, "game": 0.1}
 SERVICES = ("cart", "pay")
@@ -111,44 +110,6 @@ class AsText(http.server.ThreadingHTTPServer):
         """A Prometheus that ends closes its connections as they are."""
 
 
-class Prometheus:
-    """A real one, on a port of its own."""
-
-    JOBS = ("openmetrics", "text")
-
-    def __init__(self, binary, work, target):
-        self.port = free_port()
-        targets = (target, f"127.0.0.1:{AsText(target).server_port}")
-        jobs = [{"job_name": job, "static_configs": [{"targets": [at]}]} for job, at in zip(self.JOBS, targets)]
-        (work / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-        command = [binary, f"--config.file={work}/prometheus.yml", f"--storage.tsdb.path={work}/data", f"--web.listen-address=127.0.0.1:{self.port}"]
-        with open(work / "prometheus.log", "wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=work, preexec_fn=common.die_with_parent)
-
-    def get(self, path, **query):
-        url = f"http://127.0.0.1:{self.port}{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.load(answer)["data"]
-
-    def ready(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def query(self, expr, when):
-        return [(s["metric"], float(s["value"][1])) for s in self.get("/api/v1/query", query=expr, time=when)["result"]]
-
-    def samples(self, series, when):
-        """The times and values that a rate over the window rests on."""
-        found = self.get("/api/v1/query", query=f"{series}[{WINDOW}s]", time=when)["result"]
-        return [(float(t), float(v)) for t, v in found[0]["values"]] if found else []
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-
 
 def near(name, got, wanted, found, tolerance=TOLERANCE):
     is_near = got is not None and abs(got - wanted) <= tolerance * abs(wanted)
@@ -167,7 +128,7 @@ class Suite:
         wanted += [("orders_amount_total", "type", kind, ("amount", kind)) for kind in KINDS]
         wanted += [("errors_total", "service", service, ("error", service)) for service in SERVICES]
         wanted += [(created_name(prometheus, job), "type", kind, ("type", kind)) for kind in KINDS]
-        read = prometheus.samples(f'order_seconds_count{{job="{job}"}}', when)
+        read = prometheus.samples(f'order_seconds_count{{job="{job}"}}', WINDOW, when)
         if len(read) < 3:
             return self.found.append(f"{job}: only {len(read)} scrapes in {WINDOW} s")
         lines = dict(read)
@@ -178,7 +139,7 @@ class Suite:
         for name, label, value, key in wanted:
             series = f'{name}{{job="{job}",source="orders",{label}="{value}"}}'
             rate = next((v for _, v in prometheus.query(f"rate({series}[{WINDOW}s])", when)), None)
-            samples = [(t, v) for t, v in prometheus.samples(series, when) if t in lines]
+            samples = [(t, v) for t, v in prometheus.samples(series, WINDOW, when) if t in lines]
             if len(samples) < 3:
                 self.found.append(f"{series} has only {len(samples)} samples in {WINDOW} s")
                 continue
@@ -187,7 +148,7 @@ class Suite:
             near(f"rate({series})", rate, truth, self.found)
 
     def quantiles(self, prometheus, writer, job, when):
-        read = prometheus.samples(f'order_seconds_count{{job="{job}"}}', when)
+        read = prometheus.samples(f'order_seconds_count{{job="{job}"}}', WINDOW, when)
         every = sorted(writer.took[int(read[0][1]) : int(read[-1][1])]) if read else []
         for q in (0.5, 0.9):
             expr = f'histogram_quantile({q}, sum by (le) (increase(order_seconds_bucket{{job="{job}"}}[{WINDOW}s])))'
@@ -249,9 +210,8 @@ class Suite:
     def through(self, agent, prometheus, promtool):
         writer = Writer(self.work / "orders.log", self.opt.rate)
         writer.start()
-        wait_for("Prometheus is ready", prometheus.ready)
         time.sleep(self.opt.seconds)
-        for job in prometheus.JOBS:
+        for job in ("openmetrics", "text"):
             up = wait_for(f"a scrape of {job}", lambda: prometheus.query(f'up{{job="{job}"}} == 1', time.time()))
             if not up:
                 self.found.append(f"{job} is not up")
@@ -274,11 +234,9 @@ class Suite:
             settings = {"CONFIG": json.dumps(config(self.work, f"http://127.0.0.1:{port}")), "REGION": REGION}
             with Agent([self.opt.binary], self.work, settings) as agent:
                 agent.wait_ready()
-                prometheus = Prometheus(str(self.opt.prometheus), self.work, agent.admin)
-                try:
+                jobs = {"openmetrics": [agent.admin], "text": [f"127.0.0.1:{AsText(agent.admin).server_port}"]}
+                with Prometheus(self.opt.prometheus, self.work, jobs) as prometheus:
                     self.through(agent, prometheus, str(self.opt.prometheus.with_name("promtool")))
-                finally:
-                    prometheus.stop()
         finally:
             local.terminate()
             local.wait(30)
@@ -287,7 +245,7 @@ class Suite:
 
 def created_name(prometheus, job):
     """What a counter is called whose name has no `_total`, as OpenMetrics demands of all."""
-    names = prometheus.get("/api/v1/series", **{"match[]": f'{{__name__=~"orders_created.*",job="{job}"}}'})
+    names = prometheus.ask("series", **{"match[]": f'{{__name__=~"orders_created.*",job="{job}"}}'})
     return names[0]["__name__"] if names else "orders_created"
 
 

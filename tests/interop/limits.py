@@ -23,14 +23,13 @@ import sys
 import threading
 import time
 import traceback
-import urllib.error
-import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import agent as agents
 import common
 import numbered
+from prometheus import Prometheus
 
 STREAM = "limits"
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,51 +140,10 @@ class Writer(threading.Thread):
         return self.series[min(bisect.bisect_left(self.series, when, key=lambda s: s[0]), len(self.series) - 1)][1]
 
 
-class Prometheus:
-    """Scrapes all agents, each second."""
-
-    def __init__(self, opt, work, targets):
-        self.port = common.free_port()
-        scrape = {"job_name": "kinetail", "static_configs": [{"targets": targets}]}
-        # YAML's subset.
-        (work / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}))
-        binary = opt.prometheus / "root/usr/bin/prometheus"
-        command = [binary, f"--config.file={work}/prometheus.yml", f"--storage.tsdb.path={work}/data", f"--web.listen-address=127.0.0.1:{self.port}"]
-        with open(work / "prometheus.log", "wb") as log:
-            self.proc = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=common.die_with_parent)
-        common.wait_for("Prometheus is ready", self.ready)
-
-    def ready(self):
-        if self.proc.poll() is not None:
-            raise RuntimeError(f"Prometheus ended with {self.proc.returncode}")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=10) as r:
-                return r.status == 200
-        except OSError:
-            return False
-
-    def seen(self, window, at):
-        """The times of the first and the last scrape within a window."""
-        data = urllib.parse.urlencode({"query": f"up[{window}s]", "time": at}).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query", data, timeout=30) as r:
-            values = json.load(r)["data"]["result"][0]["values"]
-        return values[0][0], values[-1][0]
-
-    def query(self, expr, at):
-        data = urllib.parse.urlencode({"query": expr, "time": at}).encode()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query", data, timeout=30) as r:
-                answer = json.load(r)
-        except urllib.error.HTTPError as e:
-            raise RuntimeError(f"{expr}: {e.read().decode()}") from e
-        return [(x["metric"], float(x["value"][1])) for x in answer["data"]["result"]]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.proc.kill()
-        self.proc.wait()
+def seen(prometheus, window, at):
+    """The times of the first and the last scrape within a window."""
+    times = [t for t, _ in prometheus.samples("up", window, at)]
+    return times[0], times[-1]
 
 
 def queries():
@@ -222,7 +180,7 @@ class Case:
             try:
                 for agent in running:
                     agent.wait_ready()
-                with Prometheus(self.opt, self.work, [a.admin for a in running]) as prometheus:
+                with Prometheus(self.opt.prometheus / "root/usr/bin/prometheus", self.work, {"kinetail": [a.admin for a in running]}) as prometheus:
                     for writer in writers:
                         writer.start()
                     act(stream, writers, running, prometheus)
@@ -255,7 +213,7 @@ class Case:
             time.sleep(window / 4)
             self.check_metrics(running[0])
         at = time.time()
-        seconds, came = stream.between(*prometheus.seen(window, at))
+        seconds, came = stream.between(*seen(prometheus, window, at))
         came.pop("all", None)
         for metric, value in prometheus.query(f"sum by (shard) (rate(kinetail_kinesis_shard_bytes_total[{window}s]))", at):
             self.compare(f"bytes a second, {metric['shard'][-2:]}", value, came[metric["shard"]][1] / seconds)
@@ -283,7 +241,7 @@ class Case:
         # Slower from now on: it drains.
         for writer in writers:
             writer.rate /= 5
-        span = prometheus.seen(window, full)
+        span = seen(prometheus, window, full)
         grown = prometheus.query(self.expr("Backlog growth", window), full)
         draining = self.opt.seconds / 2
         time.sleep(draining + 5)
@@ -297,7 +255,7 @@ class Case:
         time.sleep(window + 2)
         at = time.time()
         ratio = {m["shard"]: v for m, v in prometheus.query(self.expr("throttled", window), at)}
-        _, came = stream.between(*prometheus.seen(window, at))
+        _, came = stream.between(*seen(prometheus, window, at))
         stream.refuse(0)
         self.finish(stream, writers, running)
         # What a byte of a file takes in the stream: all of it is there.
