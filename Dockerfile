@@ -71,7 +71,8 @@ RUN set -eu; \
     readelf --dynamic /kinetail >dynamic; \
     if grep NEEDED dynamic; then echo "the binary needs libraries that the image does not have" >&2; exit 1; fi; \
     install -D -m 0644 LICENSE /licenses/LICENSE; \
-    bash third-party.sh "${target}" >/licenses/THIRD-PARTY.txt
+    bash third-party.sh "${target}" >/licenses/THIRD-PARTY.txt; \
+    gzip -9n /licenses/THIRD-PARTY.txt
 
 # --- what the image holds, with its owners -------------------------------------------------------------------------------------------
 FROM --platform=${BUILDPLATFORM} ${RUST} AS rootfs

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the binary is made of that is not kinetail's, with the terms that it comes under: every crate that is linked, and the texts of its licence, each
-# once. The image has it as /licenses/THIRD-PARTY.txt. To have it by itself, from the root of the repository:
+# once. The image has it as /licenses/THIRD-PARTY.txt.gz, a tenth of its size. To have it by itself, from the root of the repository:
 #
 #     deploy/third-party.sh [TARGET] > THIRD-PARTY.txt        # by default for x86_64-unknown-linux-gnu
 #

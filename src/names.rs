@@ -81,11 +81,10 @@ type Table = &'static [(&'static str, To)];
 
 /// nginx, its combined log and what an ingress controller adds.
 const NGINX: Table = &[
-    ("remote_addr", Client),
-    ("remote_user", USER),
+    ("client", Client),
+    ("user", USER),
     ("remote_port", Names("client.port", "source.port")),
-    ("time_local", Time),
-    ("time_iso8601", Time),
+    ("timestamp", Time),
     ("method", METHOD),
     ("request_method", METHOD),
     ("path", Target),
@@ -94,11 +93,11 @@ const NGINX: Table = &[
     ("args", QUERY),
     ("scheme", SCHEME),
     ("status", STATUS),
-    ("body_bytes_sent", RESPONSE_BODY),
+    ("size", RESPONSE_BODY),
     ("bytes_sent", RESPONSE_SIZE),
     ("request_length", REQUEST_SIZE),
-    ("http_referer", REFERER),
-    ("http_user_agent", AGENT),
+    ("referer", REFERER),
+    ("agent", AGENT),
     ("http_x_forwarded_for", FORWARDED),
     ("http_host", HOST_ASKED),
     ("host", HOST_ASKED),
@@ -517,9 +516,9 @@ mod tests {
         for (parser, json, otel, ecs) in [
             (
                 "nginx",
-                r#"{"remote_addr":"10.0.0.1","remote_user":null,"time_local":"31/Mar/2021:12:04:07 +0000","method":"GET","path":"/","status":200,"body_bytes_sent":612,"http_user_agent":"curl"}"#,
-                r#"{"client.address":"10.0.0.1","user.name":null,"time_local":"31/Mar/2021:12:04:07 +0000","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.size":612,"user_agent.original":"curl"}"#,
-                r#"{"source.ip":"10.0.0.1","user.name":null,"time_local":"31/Mar/2021:12:04:07 +0000","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.bytes":612,"user_agent.original":"curl"}"#,
+                r#"{"client":"10.0.0.1","user":null,"timestamp":"31/Mar/2021:12:04:07 +0000","method":"GET","path":"/","status":200,"size":612,"agent":"curl"}"#,
+                r#"{"client.address":"10.0.0.1","user.name":null,"timestamp":"31/Mar/2021:12:04:07 +0000","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.size":612,"user_agent.original":"curl"}"#,
+                r#"{"source.ip":"10.0.0.1","user.name":null,"timestamp":"31/Mar/2021:12:04:07 +0000","http.request.method":"GET","url.path":"/","http.response.status_code":200,"http.response.body.bytes":612,"user_agent.original":"curl"}"#,
             ),
             (
                 "apache",

@@ -1,9 +1,10 @@
 //! The logs of nginx. Access: the formats `combined`, `main` of the packages' nginx.conf, with compression, and `upstreaminfo` of the
 //! ingress controller, told apart by what follows the user agent. Error: what `ngx_log_error` writes.
 //!
-//! Fields have the names of nginx's variables: <https://nginx.org/en/docs/http/ngx_http_log_module.html>,
-//! <https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/log-format/>. In the error log they are its own labels. `request` is
-//! `method`, `path` and `protocol`. A `-` in an access log is no field. Escapes such as `\x22` are text.
+//! What access logs of other servers have too has the names that it has with those, which are short: `client`, `user`, `timestamp`, `status`, `size`,
+//! `referer`, `agent`, and `method`, `path` and `protocol` for the request. The rest has the names of nginx's variables:
+//! <https://nginx.org/en/docs/http/ngx_http_log_module.html>, <https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/log-format/>.
+//! In the error log they are its own labels. A `-` in an access log is no field. Escapes such as `\x22` are text.
 
 use memchr::memmem;
 
@@ -18,7 +19,7 @@ pub struct Access;
 
 impl Access {
     /// The field that holds the time: `31/Mar/2021:12:04:07 +0000`, or what a format puts in its brackets.
-    pub const TIME: &'static str = "time_local";
+    pub const TIME: &'static str = "timestamp";
 
     /// Appends the fields of a line.
     pub fn parse<'a>(&self, line: &'a str, event: &mut impl Sink<'a>) -> Result<(), &'static str> {
@@ -26,14 +27,14 @@ impl Access {
         let client = cursor.until(b'[').and_then(|head| head.strip_suffix(' ')).ok_or("no time in brackets")?;
         push_client(client, event).ok_or("no address, user and time to begin with")?;
         let time = cursor.until(b']').ok_or("no bracket after the time")?;
-        event.put(name!("time_local"), Value::text(time));
+        event.put(name!("timestamp"), Value::text(time));
         let request =
             cursor.eat(" ").then(|| cursor.quoted()).flatten().ok_or("no request in quotes after the time")?;
         request::push(request, event);
         let status = cursor.eat(" ").then(|| cursor.word()).filter(|s| is_status(s));
         event.put_number(name!("status"), status.ok_or("no status after the request")?);
         let bytes = Some(cursor.word()).filter(|bytes| is_count(bytes)).ok_or("no number of bytes after the status")?;
-        event.put_number(name!("body_bytes_sent"), bytes);
+        event.put_number(name!("size"), bytes);
         if cursor.is_done() {
             return Ok(());
         }
@@ -59,15 +60,15 @@ fn push_client<'a>(head: &'a str, event: &mut impl Sink<'a>) -> Option<()> {
     if let Some(host) = host {
         event.put(name!("host"), Value::text(host));
     }
-    event.put_text(name!("remote_addr"), address);
-    event.put_text(name!("remote_user"), user);
+    event.put_text(name!("client"), address);
+    event.put_text(name!("user"), user);
     Some(())
 }
 
 fn push_agent<'a>(cursor: &mut Cursor<'a>, event: &mut impl Sink<'a>) -> Option<()> {
-    event.put_text(name!("http_referer"), cursor.quoted()?);
+    event.put_text(name!("referer"), cursor.quoted()?);
     cursor.eat(" ").then_some(())?;
-    event.put_text(name!("http_user_agent"), cursor.quoted()?);
+    event.put_text(name!("agent"), cursor.quoted()?);
     Some(())
 }
 
@@ -277,9 +278,9 @@ mod tests {
     #[test]
     fn combined() {
         let want = json!({
-            "remote_addr": "172.17.0.1", "time_local": "31/Mar/2021:12:04:07 +0000",
+            "client": "172.17.0.1", "timestamp": "31/Mar/2021:12:04:07 +0000",
             "method": "GET", "path": "/", "protocol": "HTTP/1.1",
-            "status": 200, "body_bytes_sent": 612, "http_user_agent": "curl/7.75.0",
+            "status": 200, "size": 612, "agent": "curl/7.75.0",
         });
         assert_eq!(access(LINES[0]), Ok(want));
     }
@@ -288,7 +289,7 @@ mod tests {
     fn main_has_who_it_was_forwarded_for() {
         let got = access(LINES[1]).unwrap();
         assert_eq!(got["http_x_forwarded_for"], "203.0.113.7, 10.10.1.1");
-        assert_eq!(got["remote_user"], "joe doe");
+        assert_eq!(got["user"], "joe doe");
         assert_eq!(got["path"], "/a?b=%20c");
         assert_eq!(access(&format!("{} \"-\"", LINES[0])).unwrap().get("http_x_forwarded_for"), None);
         assert_eq!(access(&format!("{} \"2.75\"", LINES[0])).unwrap()["gzip_ratio"], json!(2.75));
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!(access(&line).unwrap()["rest"], "rt=0.1 \"x\"");
         let line = r#"example.com 10.0.0.1 - - [29/Jul/2023:10:26:06 -0700] "\x16\x03\x01\x22" 400 157 "-" "-""#;
         let got = access(line).unwrap();
-        assert_eq!((&got["host"], &got["remote_addr"]), (&json!("example.com"), &json!("10.0.0.1")));
+        assert_eq!((&got["host"], &got["client"]), (&json!("example.com"), &json!("10.0.0.1")));
         assert_eq!((&got["request"], got.get("method")), (&json!(r"\x16\x03\x01\x22"), None));
     }
 

@@ -24,6 +24,15 @@ const DIFFERENT: [(&str, &str); 2] = [
 /// Names of a source, and ours.
 type Names = &'static [(&'static str, &'static str)];
 
+/// nginx's variables.
+const NGINX: Names = &[
+    ("remote_addr", "client"),
+    ("remote_user", "user"),
+    ("body_bytes_size", "size"),
+    ("http_referer", "referer"),
+    ("http_user_agent", "agent"),
+];
+
 /// By family and source: a source's name of a field, and ours. Names that are not here are the same; an empty one is not a part of the format.
 const NAMES: &[(&str, &str, Names)] = &[
     ("nginx_error", "vrl", &[("severity", "level"), ("cid", "connection"), ("referer", "referrer")]),
@@ -31,19 +40,18 @@ const NAMES: &[(&str, &str, Names)] = &[
         "nginx_combined",
         "",
         &[
-            ("client", "remote_addr"),
-            ("remote", "remote_addr"),
-            ("user", "remote_user"),
-            ("timestamp", "time_local"),
+            ("remote", "client"),
             ("code", "status"),
-            ("size", "body_bytes_sent"),
-            ("referer", "http_referer"),
-            ("agent", "http_user_agent"),
             ("compression", "gzip_ratio"),
+            ("remote_addr", "client"),
+            ("remote_user", "user"),
+            ("body_bytes_sent", "size"),
+            ("http_referer", "referer"),
+            ("http_user_agent", "agent"),
         ],
     ),
-    ("nginx_main", "", &[("timestamp", "time_local"), ("body_bytes_size", "body_bytes_sent")]),
-    ("nginx_ingress", "", &[("timestamp", "time_local"), ("body_bytes_size", "body_bytes_sent")]),
+    ("nginx_main", "", NGINX),
+    ("nginx_ingress", "", NGINX),
     (
         "apache_error",
         "",
@@ -85,7 +93,18 @@ const NAMES: &[(&str, &str, Names)] = &[
     (
         "crowdsec/nginx-logs",
         "",
-        &[("request", "path|request"), ("verb", "method"), ("http_version", "protocol"), ("target_fqdn", "host")],
+        &[
+            ("request", "path|request"),
+            ("verb", "method"),
+            ("http_version", "protocol"),
+            ("target_fqdn", "host"),
+            ("remote_addr", "client"),
+            ("remote_user", "user"),
+            ("time_local", "timestamp"),
+            ("body_bytes_sent", "size"),
+            ("http_referer", "referer"),
+            ("http_user_agent", "agent"),
+        ],
     ),
     (
         "crowdsec/haproxy-logs",
@@ -539,11 +558,11 @@ fn real_access_logs_are_parsed_line_by_line() {
         let apache = run(line, |l, e| apache::Access.parse(l, e)).unwrap_or_else(|why| panic!("{why}: {line}"));
         let nginx = run(line, |l, e| nginx::Access.parse(l, e)).unwrap_or_else(|why| panic!("{why}: {line}"));
         for (a, n) in [
-            ("host", "remote_addr"),
-            ("timestamp", "time_local"),
+            ("host", "client"),
+            ("timestamp", "timestamp"),
             ("status", "status"),
-            ("size", "body_bytes_sent"),
-            ("agent", "http_user_agent"),
+            ("size", "size"),
+            ("agent", "agent"),
         ] {
             assert_eq!(apache.get(a), nginx.get(n), "{line}");
         }

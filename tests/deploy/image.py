@@ -13,6 +13,7 @@ skipped and says why. The last line is "N passed, M failed, K skipped".
 """
 
 import argparse
+import gzip
 import io
 import json
 import os
@@ -168,7 +169,7 @@ def wrapped(podman, binary):
         shutil.copy(binary, context / "kinetail")
     libraries = [file for file in closure([str(binary)]) if file != str(binary)]
     shutil.copy(ROOT / "LICENSE", context / "licenses/LICENSE")
-    (context / "licenses/THIRD-PARTY.txt").write_text("Made by deploy/third-party.sh when the whole is built.\n")
+    (context / "licenses/THIRD-PARTY.txt.gz").write_bytes(gzip.compress(b"Made by deploy/third-party.sh when the whole is built.\n"))
     base = "scratch"
     if libraries:
         base = "localhost/libraries:1"
@@ -242,7 +243,7 @@ class Image:
             found = {"/" + entry.name.rstrip("/"): entry for entry in archive_}
         made_by_podman = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/run/.containerenv"}
         files = {name for name, entry in found.items() if not entry.isdir()} - made_by_podman - set(self.libraries)
-        ours = {"/kinetail", CERTIFICATES, "/licenses/LICENSE", "/licenses/THIRD-PARTY.txt"}
+        ours = {"/kinetail", CERTIFICATES, "/licenses/LICENSE", "/licenses/THIRD-PARTY.txt.gz"}
         if missing := ours - files:
             raise Failed(f"it has no {missing}")
         if "scratch" in self.podman.inspect(self.name, "image")["Config"]["Labels"]["org.opencontainers.image.base.name"] and files != ours:
@@ -251,7 +252,7 @@ class Image:
             raise Failed(f"it has a shell: {shells}")
         wanted = {
             "/kinetail": (0, 0, 0o755), "/tmp": (0, 0, 0o1777), "/var/lib/kinetail": (USER, USER, 0o700), "/var/log/kinetail": (USER, USER, 0o1777),
-            CERTIFICATES: (0, 0, 0o644), "/licenses/THIRD-PARTY.txt": (0, 0, 0o644),
+            CERTIFICATES: (0, 0, 0o644), "/licenses/THIRD-PARTY.txt.gz": (0, 0, 0o644),
         }
         if wrong := {n: (e.uid, e.gid, oct(e.mode)) for n, e in found.items() if n in wanted and (e.uid, e.gid, e.mode & 0o7777) != wanted[n]}:
             raise Failed(f"owners and modes: {wrong}")

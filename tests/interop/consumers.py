@@ -91,6 +91,9 @@ class Log:
     def total(self):
         return sum(map(len, self.expected()))
 
+    def size(self):
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
 
 class Run:
     """A case while it runs: the stream, its reader, the agent's settings."""
@@ -181,9 +184,15 @@ class Run:
         return found
 
     def wait_acknowledged(self, agent):
-        total = self.log.total()
+        total, size = self.log.total(), self.log.size()
+
+        def settled():
+            # The reader tells of what it has settled a little after the sender has its answers.
+            text = agent.get("/metrics")[1]
+            return metric_sum(text, "kinesis_user_records_total") >= total and metric_sum(text, "source_settled_bytes_total") >= size
+
         try:
-            servers.wait_for("", lambda: metric_sum(agent.get("/metrics")[1], "kinesis_user_records_total") >= total, ACKNOWLEDGED_S)
+            servers.wait_for("", settled, ACKNOWLEDGED_S)
         except TimeoutError:
             pass  # check_metrics says what is wrong
 
