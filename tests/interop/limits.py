@@ -7,7 +7,7 @@ DIR is promtool.sh's folder. The stream is the bench harness' kinesis-sink if it
 shard, both. First comes what a stream of four shards takes, 5000 lines a second, of which nothing may be throttled or late. Then more is written than two shards
 take, then less, until all is there, and then one record in twenty is refused as throttled. Backlog growth, the part of the records that is throttled by shard,
 and the time to drain are asked of Prometheus with the queries of README, and have to be within 5 % of what the stream and the writers counted over the time
-between the first and the last scrape that the query saw.
+between the first and the last scrape that the query saw. How long draining then took has to be near that, too.
 """
 
 import argparse
@@ -35,11 +35,15 @@ STREAM = "limits"
 ROOT = Path(__file__).resolve().parents[2]
 # How far a query may be off.
 PART = 0.05
+# And how far from what only comes later.
+FORECAST_PART = 0.15
 # Lines at a time, of about 270 bytes.
 CHUNK = 50
 # Small records, so that there are enough of them to count, and little memory, so that the files are the backlog.
 RECORD_BYTES = 8192
 SHARD_BYTES, SHARD_RECORDS = 1 << 20, 1000
+# Shares come down while records are refused by chance, and it is minutes until they are what they were.
+NOISE_SECONDS = 20
 
 
 class Stream:
@@ -146,6 +150,11 @@ def seen(prometheus, window, at):
     return times[0], times[-1]
 
 
+def last(prometheus):
+    """The time of the last scrape: what is asked of that moment is not of one before it, and a rate is not made up to the end of its window."""
+    return seen(prometheus, 10, time.time())[1]
+
+
 def queries():
     """The queries of README, by the comment above each."""
     block = re.search(r"```promql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
@@ -212,7 +221,7 @@ class Case:
         for _ in range(4):
             time.sleep(window / 4)
             self.check_metrics(running[0])
-        at = time.time()
+        at = last(prometheus)
         seconds, came = stream.between(*seen(prometheus, window, at))
         came.pop("all", None)
         for metric, value in prometheus.query(f"sum by (shard) (rate(kinetail_kinesis_shard_bytes_total[{window}s]))", at):
@@ -226,7 +235,7 @@ class Case:
         self.rows.append(f"     {scrapes:.0f} scrapes in {window} s, throttled {throttled}, at most {behind:.2f} s behind")
         if behind > 5:
             self.found.append(f"{behind:.1f} s behind")
-        if scrapes < 0.9 * window:
+        if scrapes < 0.9 * window - 1:
             self.found.append(f"only {scrapes} scrapes in {window} s")
         self.finish(stream, writers, running)
 
@@ -237,7 +246,7 @@ class Case:
         # The first refusals teach what a share is.
         time.sleep(8 + window)
         self.check_metrics(running[0])
-        full = time.time()
+        full = last(prometheus)
         # Slower from now on: it drains.
         for writer in writers:
             writer.rate /= 5
@@ -245,19 +254,18 @@ class Case:
         grown = prometheus.query(self.expr("Backlog growth", window), full)
         draining = self.opt.seconds / 2
         time.sleep(draining + 5)
-        asked = time.time()
+        asked = last(prometheus)
         drain = prometheus.query(self.expr("Time to drain", round(draining)), asked)
-        # The answer is about the moment of the last scrape.
-        scraped = {m["instance"]: v for m, v in prometheus.query("timestamp(kinetail_source_backlog_bytes)", asked)}
+        drained = seen(prometheus, round(draining), asked)
         # When the files' ends are reached: from then on everything that is written is delivered at once.
         reached = self.reached(running)
         self.check_metrics(running[0])
         # Refused by chance, too: before, that would have made the way down uneven.
         stream.refuse(0.05)
-        time.sleep(window + 2)
-        at = time.time()
-        ratio = {m["shard"]: v for m, v in prometheus.query(self.expr("throttled", window), at)}
-        _, came = stream.between(*seen(prometheus, window, at))
+        time.sleep(NOISE_SECONDS + 2)
+        at = last(prometheus)
+        ratio = {m["shard"]: v for m, v in prometheus.query(self.expr("throttled", NOISE_SECONDS), at)}
+        _, came = stream.between(*seen(prometheus, NOISE_SECONDS, at))
         stream.refuse(0)
         self.finish(stream, writers, running)
         # What a byte of a file takes in the stream: all of it is there.
@@ -277,10 +285,13 @@ class Case:
                 # One record more or less at both ends is no mistake.
                 self.compare(f"throttled part, {shard[-2:]} ({throttled} of {records + throttled})", ratio.get(shard, 0.0), throttled / (records + throttled), least=2.5 / (records + throttled))
         for metric, value in drain:
-            since, (until, left) = scraped[metric["instance"]], reached[metric["instance"]]
-            # What was left then would have gone as fast as the rest, but for what was written in the meantime.
-            net = ((stream.bytes(until) - stream.bytes(since)) * share - sum(w.at(until) - w.at(since) for w in writers)) / (until - since)
-            self.compare("time to drain, seconds", value, until + left / net - since)
+            # By the stream's own counts, what is left and how much less it becomes ...
+            behind = lambda t: sum(w.at(t) for w in writers) - stream.bytes(t) * share
+            rate = lambda start, end: (behind(start) - behind(end)) / (end - start)
+            self.compare("time to drain, seconds", value, behind(asked) / rate(*drained))
+            # ... and what came of it. Shares move by a twenty-fifth at a refusal, and what is written takes the same as before of what they leave.
+            until, left = reached[metric["instance"]]
+            self.compare("time until it was drained, seconds", value, until + left / rate(asked, until) - asked, part=FORECAST_PART)
         if len(drain) != len(running):
             self.found.append(f"the time to drain is told of {len(drain)} agents of {len(running)}")
 
