@@ -29,11 +29,9 @@ FROM --platform=${BUILDPLATFORM} ${RUST} AS compile
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG TARGETARCH
 WORKDIR /build
-# Relocations in a thirtieth of their room: 0.8 MB less.
 ENV CARGO_TERM_COLOR=never \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-    RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
 # ring and zstd have parts in C. For the builder's own architecture everything is there.
 # hadolint ignore=DL3008
@@ -50,6 +48,14 @@ RUN arch=${TARGETARCH:-$(dpkg --print-architecture)}; \
         rm -rf /var/lib/apt/lists/*; \
         rustup target add "${rust}"; \
     fi
+
+# A binary that is linked statically, and small: relocations in a thirtieth of their room, functions of the same code once, and no tables for
+# unwinding, which a program that aborts when it panics has no use for. Rust brings the linker that can do it for both architectures.
+RUN bin=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/gcc-ld; \
+    echo 'SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame_hdr .gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;' > small.ld; \
+    mkdir .cargo; \
+    printf "[target.'cfg(all())']\nrustflags = ['-Ctarget-feature=+crt-static', '-Clink-args=-B%s -fuse-ld=lld -Wl,%s']\n" \
+        "${bin}" "-z,pack-relative-relocs,--icf=all,-T,/build/small.ld" > .cargo/config.toml
 
 # The dependencies, which change more seldom than the source, are a layer of their own.
 COPY Cargo.toml Cargo.lock ./

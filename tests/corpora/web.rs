@@ -557,13 +557,9 @@ fn real_access_logs_are_parsed_line_by_line() {
     for line in text.lines() {
         let apache = run(line, |l, e| apache::Access.parse(l, e)).unwrap_or_else(|why| panic!("{why}: {line}"));
         let nginx = run(line, |l, e| nginx::Access.parse(l, e)).unwrap_or_else(|why| panic!("{why}: {line}"));
-        for (a, n) in [
-            ("host", "client"),
-            ("timestamp", "timestamp"),
-            ("status", "status"),
-            ("size", "size"),
-            ("agent", "agent"),
-        ] {
+        for (a, n) in
+            [("host", "client"), ("timestamp", "timestamp"), ("status", "status"), ("size", "size"), ("agent", "agent")]
+        {
             assert_eq!(apache.get(a), nginx.get(n), "{line}");
         }
         assert!(apache["status"].is_u64() && line.contains(&ours(&apache, "request")), "{line}");
