@@ -339,7 +339,8 @@ class Image:
         try:
             self.played()
         except Failed as problem:
-            raise Failed(f"{problem}\n{podman.code('logs', 'web-pod-0-kinetail').stderr[-2000:]}") from problem
+            said = [podman.code("logs", f"web-pod-0-{name}").stderr[-2000:] for name in ("web", "kinetail")]
+            raise Failed("\n".join([str(problem), *said])) from problem
 
     def played(self):
         podman = self.podman
@@ -409,6 +410,8 @@ def playable(text, image):
         container.update(image=image, imagePullPolicy="Never")
     pod["containers"][0]["imagePullPolicy"] = "Never"
     pod["containers"] += [stream, agent]
+    # Instead of fsGroup, it gives a volume to the user of the container that happens to be the first to mount it, and to nobody else.
+    pod["containers"][0]["securityContext"]["runAsUser"] = USER
     return yaml.safe_dump_all(d for d in documents if d["kind"] != "ServiceAccount")
 
 
