@@ -288,10 +288,10 @@ class Case:
                 # One record more or less at both ends is no mistake.
                 self.compare(f"throttled part, {shard[-2:]} ({throttled} of {records + throttled})", ratio.get(shard, 0.0), throttled / (records + throttled), least=2.5 / (records + throttled))
         for metric, value in drain:
-            # By the stream's own counts, what is left and how much less it becomes ...
+            # By the stream's own counts, what is left and how much less it becomes: what the agent tells is up to a second older than these ...
             behind = lambda t: sum(w.at(t) for w in writers) - stream.bytes(t) * share
             rate = lambda start, end: (behind(start) - behind(end)) / (end - start)
-            self.compare("time to drain, seconds", value, behind(asked) / rate(*drained))
+            self.compare("time to drain, seconds", value, behind(asked) / rate(*drained), least=1.0)
             # ... and what came of it. Shares move by a twenty-fifth at a refusal, and what is written takes the same as before of what they leave.
             until, left = reached[metric["instance"]]
             self.compare("time until it was drained, seconds", value, until + left / rate(asked, until) - asked, part=FORECAST_PART)
