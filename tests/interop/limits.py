@@ -220,7 +220,9 @@ class Case:
 
     def fits(self, stream, writers, running, prometheus):
         window = round(self.opt.seconds)
-        time.sleep(4)
+        # Prometheus begins to scrape when it likes; the window is to begin after that.
+        scraped = lambda: len(prometheus.query("count_over_time(kinetail_kinesis_shard_bytes_total[1m]) >= 3", time.time())) == self.shards
+        common.wait_for("Prometheus has seen every shard", scraped)
         for _ in range(4):
             time.sleep(window / 4)
             self.check_metrics(running[0])
