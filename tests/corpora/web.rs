@@ -24,10 +24,12 @@ const DIFFERENT: [(&str, &str); 2] = [
 /// Names of a source, and ours.
 type Names = &'static [(&'static str, &'static str)];
 
-/// nginx's variables.
+/// nginx's variables, by which its access logs are told of whatever else a source calls them.
 const NGINX: Names = &[
     ("remote_addr", "client"),
     ("remote_user", "user"),
+    ("time_local", "timestamp"),
+    ("body_bytes_sent", "size"),
     ("body_bytes_size", "size"),
     ("http_referer", "referer"),
     ("http_user_agent", "agent"),
@@ -36,22 +38,7 @@ const NGINX: Names = &[
 /// By family and source: a source's name of a field, and ours. Names that are not here are the same; an empty one is not a part of the format.
 const NAMES: &[(&str, &str, Names)] = &[
     ("nginx_error", "vrl", &[("severity", "level"), ("cid", "connection"), ("referer", "referrer")]),
-    (
-        "nginx_combined",
-        "",
-        &[
-            ("remote", "client"),
-            ("code", "status"),
-            ("compression", "gzip_ratio"),
-            ("remote_addr", "client"),
-            ("remote_user", "user"),
-            ("body_bytes_sent", "size"),
-            ("http_referer", "referer"),
-            ("http_user_agent", "agent"),
-        ],
-    ),
-    ("nginx_main", "", NGINX),
-    ("nginx_ingress", "", NGINX),
+    ("nginx_combined", "", &[("remote", "client"), ("code", "status"), ("compression", "gzip_ratio")]),
     (
         "apache_error",
         "",
@@ -93,18 +80,7 @@ const NAMES: &[(&str, &str, Names)] = &[
     (
         "crowdsec/nginx-logs",
         "",
-        &[
-            ("request", "path|request"),
-            ("verb", "method"),
-            ("http_version", "protocol"),
-            ("target_fqdn", "host"),
-            ("remote_addr", "client"),
-            ("remote_user", "user"),
-            ("time_local", "timestamp"),
-            ("body_bytes_sent", "size"),
-            ("http_referer", "referer"),
-            ("http_user_agent", "agent"),
-        ],
+        &[("request", "path|request"), ("verb", "method"), ("http_version", "protocol"), ("target_fqdn", "host")],
     ),
     (
         "crowdsec/haproxy-logs",
@@ -299,7 +275,8 @@ fn grok_of(case: &Value) -> Result<Compiled, String> {
 fn our_name(family: &str, source: &str, name: &str) -> String {
     let of = |(f, s, _): &&(&str, &str, Names)| family.starts_with(f) && (s.is_empty() || *s == source);
     let names = NAMES.iter().find(of).map_or(&[][..], |(_, _, names)| names);
-    names.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours).to_owned()
+    let variables = if family.contains("nginx") { NGINX } else { &[] };
+    names.iter().chain(variables).find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours).to_owned()
 }
 
 /// The text of a value, where nothing is what `-` and null are.
