@@ -730,7 +730,8 @@ impl Generation {
         }
         let own = || self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
         let size = found.map_or_else(own, Metadata::len);
-        self.shrunk |= size < self.size;
+        // One that was truncated may have outgrown what it was.
+        self.shrunk |= size < self.size || size > self.size && matches!(self.still_holds_content(), Ok(false));
         if self.shrunk {
             return;
         }
@@ -817,8 +818,18 @@ impl Generation {
             return Ok(false);
         }
         self.modified = modified;
-        let Some(file) = &self.file else { return Ok(false) };
-        Ok(!self.content.is_last_in(file)? || self.content.end() == 0 && !self.content.is_first_in(file)?)
+        Ok(!self.still_holds_content()?)
+    }
+
+    /// Whether what was read of it is still there, as far as that can be told. A file that is closed is opened for it.
+    fn still_holds_content(&self) -> io::Result<bool> {
+        let holds = |file: &File| {
+            Ok(self.content.is_last_in(file)? && (self.content.end() > 0 || self.content.is_first_in(file)?))
+        };
+        match &self.file {
+            Some(file) => holds(file),
+            None => self.open_again()?.as_ref().map_or(Ok(true), holds),
+        }
     }
 }
 

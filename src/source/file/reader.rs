@@ -70,8 +70,12 @@ const CHECKPOINT_SHARE: u32 = 200;
 const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// For so long after its file was rotated, a path that has none is looked at for files that came and were rotated meanwhile.
 const VACANT_FOR: Duration = Duration::from_mins(1);
-/// How often the backlog is told.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the backlog is told while it moves: a scrape should not find what was true a second ago ...
+const TELL_INTERVAL: Duration = Duration::from_millis(200);
+/// ... unless adding it up takes more than one part in so many of the time: then less often ...
+const TELL_SHARE: u32 = 200;
+/// ... but so often in any case.
+const TELL_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Bytes that a file may be read before it is another file's turn.
 const QUANTUM_BYTES: usize = 1 << 20;
 /// At a stop, a line without a newline is waited for this long: a service that is in the middle of a write finishes it within moments, one that
@@ -280,7 +284,6 @@ impl Reader {
             self.settle(spans);
             let now = Instant::now();
             if self.next_tell <= now {
-                self.next_tell = now + TELL_INTERVAL;
                 self.tell();
             }
         }
@@ -299,7 +302,6 @@ impl Reader {
             self.scan_now(if self.next_scan <= now { "interval" } else { "hint" }, now);
         }
         if self.next_tell <= now {
-            self.next_tell = now + TELL_INTERVAL;
             self.drop_left();
             self.tell();
             // What there is no room for now is told of the next time.
@@ -346,7 +348,6 @@ impl Reader {
         while !ch.batches.is_closed() {
             let now = Instant::now();
             if self.next_tell <= now {
-                self.next_tell = now + TELL_INTERVAL;
                 self.tell();
             }
             (self.next_scan, self.hinted_scan) = (now + SCAN_INTERVAL, None);

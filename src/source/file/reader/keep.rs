@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::super::account;
-use super::{CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader};
+use super::{
+    CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX, CHECKPOINT_SHARE, Channels, HINTED_SCAN_SHARE, Reader, TELL_INTERVAL,
+    TELL_INTERVAL_MAX, TELL_SHARE,
+};
 use crate::checkpoint::Entry;
 use crate::clock::{now as now_of_day, unix_micros, unix_nanos};
 use crate::event::{SourceId, Span};
@@ -106,6 +109,7 @@ impl Reader {
 
     /// Tells where the bytes of all files are, as one picture, and what transforms have done.
     pub(super) fn tell(&mut self) {
+        let began = Instant::now();
         let Self { files, groups, account, .. } = self;
         let mut held = 0;
         let mut picture = account.picture(groups.iter().map(|group| Arc::clone(&group.name)));
@@ -122,6 +126,7 @@ impl Reader {
         self.metrics.deleted_held_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.metrics.picture.send_replace(Arc::new(picture));
         self.tell_transforms();
+        self.next_tell = began + (began.elapsed() * TELL_SHARE).clamp(TELL_INTERVAL, TELL_INTERVAL_MAX);
     }
 
     /// Tells what transforms have done and counted.
