@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2_iter};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -479,9 +479,9 @@ pub const TOO_DEEP: &str = "it is JSON with more than 128 levels, which readers 
 
 /// Whether JSON is deeper than its readers take it.
 pub fn is_too_deep(json: &str) -> bool {
+    let json = json.as_bytes();
     // Hardly anything has so many braces and brackets at all, and to count them is quick.
-    let opening = json.bytes().filter(|b| b | 0x20 == b'{').count();
-    opening > MAX_DEPTH && depth(json.as_bytes()) > MAX_DEPTH
+    memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_some() && depth(json) > MAX_DEPTH
 }
 
 /// How deep JSON is at most, of which the syntax need not be right.

@@ -194,15 +194,18 @@ pub fn trim(payload: &mut Vec<u8>, spare: usize) {
     }
 }
 
+#[inline]
 fn record_len(pk: u64, ehk: Option<u64>, data_len: usize) -> usize {
     1 + varint_len(pk) + ehk.map_or(0, |ehk| 1 + varint_len(ehk)) + 1 + varint_len(data_len as u64) + data_len
 }
 
+#[inline]
 fn varint_len(n: u64) -> usize {
     // Seven bits a byte; zero takes one byte too.
     (64 - (n | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+#[inline]
 fn put_varint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n.to_le_bytes()[0] | 0x80);

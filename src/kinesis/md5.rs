@@ -125,28 +125,41 @@ fn compress<W: Word>(state: [W; 4], words: &[W; 16]) -> [W; 4] {
     [a.plus(new[0]), b.plus(new[1]), c.plus(new[2]), d.plus(new[3])]
 }
 
+/// A word of a block.
+#[inline(always)]
+fn word(block: &[u8; BLOCK], at: usize) -> u32 {
+    u32::from_le_bytes(block.as_chunks::<4>().0[at])
+}
+
+/// A word of each block, side by side. Written out like the steps, here and below.
+#[inline(always)]
+fn lane_word<S: Simd>(simd: S, [a, b, c, d, e, f, g, h]: [&[u8; BLOCK]; LANES], at: usize) -> u32x8<S> {
+    let lanes =
+        [word(a, at), word(b, at), word(c, at), word(d, at), word(e, at), word(f, at), word(g, at), word(h, at)];
+    lanes.simd_into(simd)
+}
+
+/// All sixteen, from what makes one of them.
+#[rustfmt::skip]
+macro_rules! words {
+    ($word:expr) => {
+        [
+            $word(0), $word(1), $word(2), $word(3), $word(4), $word(5), $word(6), $word(7),
+            $word(8), $word(9), $word(10), $word(11), $word(12), $word(13), $word(14), $word(15),
+        ]
+    };
+}
+
 /// The words of a block.
 #[inline(always)]
 fn words(block: &[u8; BLOCK]) -> [u32; 16] {
-    let mut words = [0; 16];
-    for (word, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
-        *word = u32::from_le_bytes(*bytes);
-    }
-    words
+    words!(|at| word(block, at))
 }
 
 /// The words of blocks, side by side.
 #[inline(always)]
 fn lane_words<S: Simd>(simd: S, blocks: [&[u8; BLOCK]; LANES]) -> [u32x8<S>; 16] {
-    let mut all = [u32x8::splat(simd, 0); 16];
-    for (at, word) in all.iter_mut().enumerate() {
-        let mut lanes = [0; LANES];
-        for (lane, block) in lanes.iter_mut().zip(blocks) {
-            *lane = u32::from_le_bytes(block.as_chunks::<4>().0[at]);
-        }
-        *word = lanes.simd_into(simd);
-    }
-    all
+    words!(|at| lane_word(simd, blocks, at))
 }
 
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];

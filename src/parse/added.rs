@@ -180,6 +180,7 @@ impl Added {
 
 impl<'a> Fields<'a> {
     /// Whether there is nothing to add.
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         let Added { names, offset, stream, time, kubernetes, known, .. } = self.added;
         // Of a runtime's file, all events look alike, also that of a line of which the runtime says nothing.

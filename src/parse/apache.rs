@@ -23,7 +23,7 @@ impl Access {
     /// Appends the fields of a line.
     pub fn parse<'a>(&self, line: &'a str, event: &mut impl Sink<'a>) -> Result<(), &'static str> {
         let mut cursor = Cursor::new(line.trim_ascii_end());
-        let client = cursor.until(b'[').and_then(|head| head.strip_suffix(' ')).ok_or("no time in brackets")?;
+        let client = cursor.until(b'[').and_then(|head| head.strip_suffix(" ")).ok_or("no time in brackets")?;
         push_client(client, event).ok_or("no host, identity and user to begin with")?;
         event.put_text(name!("timestamp"), cursor.until(b']').ok_or("no bracket after the time")?);
         let request =

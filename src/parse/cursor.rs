@@ -12,26 +12,31 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// At the beginning of a line.
+    #[inline]
     pub(super) fn new(line: &'a str) -> Self {
         Self { rest: line }
     }
 
     /// All that is left.
+    #[inline]
     pub(super) fn rest(self) -> &'a str {
         self.rest
     }
 
     /// Whether nothing is left.
+    #[inline]
     pub(super) fn is_done(self) -> bool {
         self.rest.is_empty()
     }
 
     /// The next byte.
+    #[inline]
     pub(super) fn peek(self) -> Option<u8> {
         self.rest.as_bytes().first().copied()
     }
 
     /// Steps over a text, if it is what comes next.
+    #[inline]
     pub(super) fn eat(&mut self, text: &str) -> bool {
         let Some(rest) = self.rest.strip_prefix(text) else { return false };
         self.rest = rest;
@@ -40,10 +45,11 @@ impl<'a> Cursor<'a> {
 
     /// Steps over spaces.
     pub(super) fn spaces(&mut self) {
-        self.rest = self.rest.trim_start_matches(' ');
+        while self.eat(" ") {}
     }
 
     /// The next bytes, and steps over one more that is ASCII: a separator.
+    #[inline]
     fn take(&mut self, len: usize) -> Option<&'a str> {
         let (head, tail) = self.rest.split_at_checked(len)?;
         self.rest = tail.get(1..)?;
@@ -51,11 +57,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// What comes before an ASCII byte, and steps over both.
+    #[inline]
     pub(super) fn until(&mut self, byte: u8) -> Option<&'a str> {
         self.take(memchr(byte, self.rest.as_bytes())?)
     }
 
     /// What comes before the next space, or all of it, and steps over both. Words are short: a plain loop is quicker than a search.
+    #[inline]
     pub(super) fn word(&mut self) -> &'a str {
         match self.rest.bytes().position(|b| b == b' ') {
             Some(len) => self.take(len).unwrap_or_default(),
@@ -64,8 +72,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text in quotes that comes next, as it stands. A quote after a backslash is part of it.
+    #[inline]
     pub(super) fn quoted(&mut self) -> Option<&'a str> {
-        let inner = self.rest.strip_prefix('"')?;
+        let inner = self.rest.strip_prefix("\"")?;
         let bytes = inner.as_bytes();
         let mut at = 0;
         loop {
@@ -89,12 +98,14 @@ impl<'a> Cursor<'a> {
 }
 
 /// A text, or null for the `-` that stands for nothing.
+#[inline]
 pub(super) fn text(text: &str) -> Value<'_> {
     if text == "-" { Value::NULL } else { Value::text(text) }
 }
 
 /// A number with the digits it was written with, null for the `-` that stands for nothing, and anything else as text, exponents too: nothing
 /// that counts writes them, but hashes look as if they had them.
+#[inline]
 pub(super) fn number(text: &str) -> Value<'_> {
     match text {
         "-" => Value::NULL,
@@ -105,6 +116,7 @@ pub(super) fn number(text: &str) -> Value<'_> {
 }
 
 /// Whether a text is such a number as most are, digits without a zero before the others, so that nothing else need be looked for.
+#[inline]
 fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     matches!(bytes, [b'0'] | [b'1'..=b'9', ..]) && bytes.len() < 18 && bytes.iter().all(u8::is_ascii_digit)

@@ -24,7 +24,7 @@ impl Access {
     /// Appends the fields of a line.
     pub fn parse<'a>(&self, line: &'a str, event: &mut impl Sink<'a>) -> Result<(), &'static str> {
         let mut cursor = Cursor::new(line.trim_ascii_end());
-        let client = cursor.until(b'[').and_then(|head| head.strip_suffix(' ')).ok_or("no time in brackets")?;
+        let client = cursor.until(b'[').and_then(|head| head.strip_suffix(" ")).ok_or("no time in brackets")?;
         push_client(client, event).ok_or("no address, user and time to begin with")?;
         let time = cursor.until(b']').ok_or("no bracket after the time")?;
         event.put(name!("timestamp"), Value::text(time));
