@@ -209,6 +209,7 @@ impl<'a> Value<'a> {
     }
 
     /// About how many bytes it takes.
+    #[inline]
     fn size_hint(&self) -> usize {
         match self {
             Self::Raw(json) => json.len(),
@@ -219,6 +220,7 @@ impl<'a> Value<'a> {
     }
 
     /// Appends the value as JSON.
+    #[inline]
     pub fn write_to(&self, out: &mut Vec<u8>) {
         match self {
             Self::Raw(json) => out.extend_from_slice(json.as_bytes()),
@@ -318,6 +320,7 @@ impl<'a> Event<'a> {
     }
 
     /// Appends a field, whether or not there is one of that name.
+    #[inline]
     pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: Value<'a>) {
         self.fields.push((name.into(), value));
     }
@@ -333,6 +336,7 @@ impl<'a> Event<'a> {
     }
 
     /// Takes back what was appended after there were this many fields.
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.fields.truncate(len);
     }
@@ -383,6 +387,7 @@ impl<'a> Event<'a> {
     }
 
     /// Sets a field unless there is one of that name.
+    #[inline]
     pub fn set_if_absent(&mut self, name: &'a str, value: Value<'a>) {
         if self.fields.iter().all(|(n, _)| n != name) {
             self.fields.push((Cow::Borrowed(name), value));
@@ -416,6 +421,7 @@ impl<'a> Event<'a> {
 
 /// Appends a JSON string. Hardly any text has what needs an escape, and to look for that in many bytes at a time is several times as fast as
 /// what `serde_json` does byte by byte.
+#[inline]
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     if needs_escape(text.as_bytes()) {
         serde_json::to_writer(out, text).expect("a Vec takes every write, and every str is a JSON string");

@@ -34,6 +34,7 @@ impl Delimiter {
     }
 
     /// Where it is, first.
+    #[inline]
     pub fn find(&self, text: &str) -> Option<usize> {
         match self {
             Self::White => text.bytes().position(|b| b.is_ascii_whitespace()),
@@ -43,6 +44,7 @@ impl Delimiter {
     }
 
     /// Its length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::White | Self::Byte(_) => 1,
@@ -56,6 +58,7 @@ impl Delimiter {
     }
 
     /// Whether a text starts with it.
+    #[inline]
     pub fn starts(&self, text: &str) -> bool {
         match self {
             Self::White => text.starts_with(|c: char| c.is_ascii_whitespace()),

@@ -11,6 +11,7 @@ pub const MAX_FIELDS: usize = 4096;
 const FEW: usize = 32;
 
 /// Appends a field.
+#[inline]
 pub fn push<'a>(event: &mut Event<'a>, name: impl Into<Cow<'a, str>>, value: Value<'a>) -> Result<(), &'static str> {
     if event.len() >= MAX_FIELDS {
         return Err("more than 4096 fields");

@@ -34,11 +34,13 @@ impl<'a> Scan<'a> {
     }
 
     /// The next byte.
+    #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.rest.as_bytes().first().copied()
     }
 
     /// Reads this many bytes; the whole rest if there are fewer, or if that would be within a character.
+    #[inline]
     pub fn take(&mut self, len: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, ""));
         self.rest = rest;
@@ -46,18 +48,21 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads up to the first byte that fits, or all. Only ASCII may fit, so that no character is cut.
+    #[inline]
     pub fn until(&mut self, fits: impl Fn(u8) -> bool) -> &'a str {
         let len = self.rest.bytes().position(|b| b.is_ascii() && fits(b)).unwrap_or(self.rest.len());
         self.take(len)
     }
 
     /// Reads while bytes of ASCII fit.
+    #[inline]
     pub fn skip(&mut self, fits: impl Fn(u8) -> bool) -> &'a str {
         let len = self.rest.bytes().position(|b| !(b.is_ascii() && fits(b))).unwrap_or(self.rest.len());
         self.take(len)
     }
 
     /// Reads a text if it is the next.
+    #[inline]
     pub fn eat(&mut self, text: &str) -> bool {
         let rest = self.rest.strip_prefix(text);
         self.rest = rest.unwrap_or(self.rest);
@@ -65,6 +70,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads up to the next space, and the space.
+    #[inline]
     pub fn word(&mut self) -> &'a str {
         let word = self.take(memchr(b' ', self.rest.as_bytes()).unwrap_or(self.rest.len()));
         self.eat(" ");
@@ -73,6 +79,7 @@ impl<'a> Scan<'a> {
 
     /// Reads text in quotes, when the next byte is the opening one. A backslash hides the character after it. `None`, and nothing read, if no
     /// quote closes it.
+    #[inline]
     pub fn quoted(&mut self, quote: u8) -> Option<Quoted<'a>> {
         let bytes = self.rest.as_bytes();
         let mut at = 1;

@@ -33,11 +33,13 @@ impl<'a> Digits<'a> {
         self.at == 0
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     /// Reads one of these bytes.
+    #[inline]
     pub fn any(&mut self, of: &[u8]) -> Option<u8> {
         let byte = self.peek().filter(|byte| of.contains(byte))?;
         self.at += 1;
@@ -45,6 +47,7 @@ impl<'a> Digits<'a> {
     }
 
     /// Reads a number of at least and at most so many digits.
+    #[inline]
     pub fn number(&mut self, least: usize, most: usize) -> Option<u32> {
         let start = self.at;
         let mut number = 0;
@@ -56,6 +59,7 @@ impl<'a> Digits<'a> {
     }
 
     /// Reads a time of day, and a fraction of its second of up to nine digits if there is one.
+    #[inline]
     pub fn clock(&mut self, dots: &[u8]) -> Option<()> {
         let hour = self.number(2, 2)?;
         self.any(b":")?;
@@ -68,6 +72,7 @@ impl<'a> Digits<'a> {
         (hour < 24 && minute < 60 && second < 60).then_some(())
     }
 
+    #[inline]
     fn zone(&mut self) -> Option<()> {
         if self.any(b"Zz").is_some() {
             return Some(());
@@ -79,6 +84,7 @@ impl<'a> Digits<'a> {
         (hour < 24 && minute < 60).then_some(())
     }
 
+    #[inline]
     fn date(&mut self) -> Option<()> {
         let year = self.number(4, 4)?;
         self.any(b"-")?;
@@ -89,6 +95,7 @@ impl<'a> Digits<'a> {
 }
 
 /// Whether there is such a day.
+#[inline]
 pub fn is_day(year: u32, month: u32, day: u32) -> bool {
     let days = match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
