@@ -223,11 +223,13 @@ fn next_label<'a>(text: &mut &'a str, labels: &mut &[&'static str]) -> Option<(&
     Some((name, Value::text(value)))
 }
 
+#[inline]
 fn starts_label(text: &str, name: &str) -> bool {
     text.strip_prefix(", ").and_then(|text| after_label(text, name)).is_some()
 }
 
 /// What follows `label: `. At the end of a line that is nothing, as with a server that has no name.
+#[inline]
 fn after_label<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let after = text.strip_prefix(name)?.strip_prefix(':')?;
     if after.is_empty() { Some(after) } else { after.strip_prefix(' ') }
