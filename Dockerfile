@@ -50,12 +50,14 @@ RUN arch=${TARGETARCH:-$(dpkg --print-architecture)}; \
     fi
 
 # A binary that is linked statically, and small: relocations in a thirtieth of their room, functions of the same code once, and no tables for
-# unwinding, which a program that aborts when it panics has no use for. Rust brings the linker that can do it for both architectures.
+# unwinding, which a program that aborts when it panics has no use for. Rust brings the linker that can do it for both architectures. kinetail's own
+# code, most of which runs seldom, is built small, and the whole is put together for speed, below: docs/sizing.md says what that costs.
 RUN bin=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/gcc-ld; \
     echo 'SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame_hdr .gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;' > small.ld; \
     mkdir .cargo; \
     printf "[target.'cfg(all())']\nrustflags = ['-Ctarget-feature=+crt-static', '-Clink-args=-B%s -fuse-ld=lld -Wl,%s']\n" \
-        "${bin}" "-z,pack-relative-relocs,--icf=all,-T,/build/small.ld" > .cargo/config.toml
+        "${bin}" "-z,pack-relative-relocs,--icf=all,-T,/build/small.ld" > .cargo/config.toml; \
+    printf "[profile.release.package.kinetail]\nopt-level = 's'\n" >> .cargo/config.toml
 
 # The dependencies, which change more seldom than the source, are a layer of their own.
 COPY Cargo.toml Cargo.lock ./
@@ -72,7 +74,7 @@ ARG SOURCE_DATE_EPOCH
 RUN set -eu; \
     target=$(cat target-triple); \
     find src -name '*.rs' -exec touch {} +; \
-    cargo build --release --locked --bin kinetail --target "${target}"; \
+    cargo rustc --release --locked --bin kinetail --target "${target}" -- -C opt-level=3; \
     install -m 0755 "target/${target}/release/kinetail" /kinetail; \
     readelf --dynamic /kinetail >dynamic; \
     if grep NEEDED dynamic; then echo "the binary needs libraries that the image does not have" >&2; exit 1; fi; \
