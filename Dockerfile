@@ -74,7 +74,7 @@ ARG SOURCE_DATE_EPOCH
 RUN set -eu; \
     target=$(cat target-triple); \
     find src -name '*.rs' -exec touch {} +; \
-    cargo rustc --release --locked --bin kinetail --target "${target}" -- -C opt-level=3; \
+    cargo rustc --release --locked --bin kinetail --target "${target}" -- -C opt-level=3 -C strip=symbols; \
     install -m 0755 "target/${target}/release/kinetail" /kinetail; \
     readelf --dynamic /kinetail >dynamic; \
     if grep NEEDED dynamic; then echo "the binary needs libraries that the image does not have" >&2; exit 1; fi; \
