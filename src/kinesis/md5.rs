@@ -133,10 +133,12 @@ fn word(block: &[u8; BLOCK], at: usize) -> u32 {
 
 /// A word of each block, side by side. Written out like the steps, here and below.
 #[inline(always)]
-fn lane_word<S: Simd>(simd: S, [a, b, c, d, e, f, g, h]: [&[u8; BLOCK]; LANES], at: usize) -> u32x8<S> {
-    let lanes =
-        [word(a, at), word(b, at), word(c, at), word(d, at), word(e, at), word(f, at), word(g, at), word(h, at)];
-    lanes.simd_into(simd)
+#[rustfmt::skip]
+fn lane_word<S: Simd>(simd: S, of: [&[u8; BLOCK]; LANES], at: usize) -> u32x8<S> {
+    [
+        word(of[0], at), word(of[1], at), word(of[2], at), word(of[3], at),
+        word(of[4], at), word(of[5], at), word(of[6], at), word(of[7], at),
+    ].simd_into(simd)
 }
 
 /// All sixteen, from what makes one of them.

@@ -395,11 +395,6 @@ impl Log {
         self.lines.len()
     }
 
-    /// How many bytes these are.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.lines.keys().map(|line| line.len() as u64 + 1).sum()
-    }
-
     /// Appends so many lines with one write.
     pub(crate) fn append(&mut self, count: usize) {
         let mut bytes = Vec::new();
