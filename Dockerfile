@@ -51,7 +51,8 @@ RUN arch=${TARGETARCH:-$(dpkg --print-architecture)}; \
 
 # A binary that is linked statically, and small: relocations in a thirtieth of their room, functions of the same code once, and no tables for
 # unwinding, which a program that aborts when it panics has no use for. Rust brings the linker that can do it for both architectures. kinetail's own
-# code, most of which runs seldom, is built small, and the whole is put together for speed, below: docs/sizing.md says what that costs.
+# code, most of which runs seldom, is built small, and the whole is put together for speed, below: docs/sizing.md says what that costs. Cargo does
+# not strip what has such a profile.
 RUN bin=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/gcc-ld; \
     echo 'SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame_hdr .gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;' > small.ld; \
     mkdir .cargo; \
