@@ -289,7 +289,8 @@ class Case:
                 # One record more or less at both ends is no mistake.
                 self.compare(f"throttled part, {shard[-2:]} ({throttled} of {records + throttled})", ratio.get(shard, 0.0), throttled / (records + throttled), least=2.5 / (records + throttled))
         for metric, value in drain:
-            self.compare("time to drain, seconds", value, behind(asked) / -growth(*drained))
+            # Bytes are counted five times a second: with seven left, two of these counts are hardly more than the part allowed.
+            self.compare("time to drain, seconds", value, behind(asked) / -growth(*drained), least=0.4)
             # What comes later is not known: shares move by a twenty-fifth at a refusal.
             until, left = reached[metric["instance"]]
             self.compare("time until it was drained, seconds", value, until + left / -growth(asked, until) - asked, least=1.0)
