@@ -232,10 +232,10 @@ class Image:
         if missing or (labels["version"], labels["title"], labels["licenses"]) != (version(), "kinetail", "Apache-2.0"):
             raise Failed(f"its labels are {labels}, without {missing}")
         size = found["Size"]
-        bare = labels["base.name"] == "scratch"
-        print(f"the image has {size / 1e6:.2f} MB{', for development, with libraries' if self.libraries else ', with nothing below it' if bare else ''}")
-        if size > LARGEST - DEFAULT_BASE * bare and not self.libraries:
-            raise Failed(f"the image has {size} bytes, more than {LARGEST}{f' without a base, which has {DEFAULT_BASE}' if bare else ''}")
+        base = DEFAULT_BASE if labels["base.name"] == "scratch" else 0
+        print(f"the image has {size / 1e6:.2f} MB{', for development, with libraries' if self.libraries else ', with nothing below it' if base else ''}")
+        if size + base > LARGEST and not self.libraries:
+            raise Failed(f"the image has {size} bytes, and {base} would come below it: more than {LARGEST}")
 
     def contents(self):
         """Its files: the binary, certificates and licences, and no shell; who owns what, and what may be done with it."""

@@ -731,7 +731,8 @@ impl Generation {
         let own = || self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
         let size = found.map_or_else(own, Metadata::len);
         // One that was truncated may have outgrown what it was.
-        self.shrunk |= size < self.size || size > self.size && matches!(self.still_holds_content(), Ok(false));
+        self.shrunk =
+            self.shrunk || size < self.size || size > self.size && matches!(self.still_holds_content(), Ok(false));
         if self.shrunk {
             return;
         }
@@ -802,10 +803,7 @@ impl Generation {
             // After the mark was read, so that it is known to be of the same content.
             Ok(self.content.is_last_in(file)?.then_some(mark))
         };
-        match &self.file {
-            Some(file) => mark_in(file),
-            None => self.open_again()?.as_ref().map_or(Ok(None), mark_in),
-        }
+        self.in_file(mark_in).unwrap_or(Ok(None))
     }
 
     fn was_truncated(&mut self, metadata: &Metadata, n: usize) -> io::Result<bool> {
@@ -821,14 +819,19 @@ impl Generation {
         Ok(!self.still_holds_content()?)
     }
 
-    /// Whether what was read of it is still there, as far as that can be told. A file that is closed is opened for it.
+    /// Whether what was read of it is still there, as far as that can be told.
     fn still_holds_content(&self) -> io::Result<bool> {
         let holds = |file: &File| {
             Ok(self.content.is_last_in(file)? && (self.content.end() > 0 || self.content.is_first_in(file)?))
         };
+        self.in_file(holds).unwrap_or(Ok(true))
+    }
+
+    /// Looks into the file, which is opened for it if it is closed; none if it is not to be found.
+    fn in_file<T>(&self, into: impl FnOnce(&File) -> io::Result<T>) -> Option<io::Result<T>> {
         match &self.file {
-            Some(file) => holds(file),
-            None => self.open_again()?.as_ref().map_or(Ok(true), holds),
+            Some(file) => Some(into(file)),
+            None => self.open_again().transpose().map(|file| into(&file?)),
         }
     }
 }
